@@ -194,7 +194,7 @@ test-gitops: controlplane gitops ## kubectl, Helm and Flux beside an autoscaler;
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test gitops
 
 .PHONY: test-ui
-test-ui: controlplane ## the page of llm-autoscaler ui, by its server and in headless Chromium (a browser from npm, once; 2 minutes); pictures in target/ui
+test-ui: controlplane ## the pages of llm-autoscaler ui and of simulate --html in headless Chromium (a browser from npm, once; 2 minutes); pictures in target/ui
 	node --test tests/ui
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test ui

@@ -2,7 +2,7 @@
 
 import { createRequire } from "node:module";
 import { tmpdir } from "node:os";
-import { mkdtempSync, mkdirSync, readFileSync } from "node:fs";
+import { mkdtempSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
 const modules = process.env.UI_MODULES;
@@ -27,8 +27,13 @@ export function launch() {
   const executablePath = join(modules, "browser/chromium");
   // A container of tests has no user namespaces, and little shared memory.
   const args = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic"];
-  // The same font everywhere, so that pictures and line breaks are the same.
-  const env = { ...process.env, FONTCONFIG_FILE: join(modules, "browser/fonts.conf") };
+  // The same font everywhere, so that pictures and line breaks are the same. Its folder may have been
+  // moved since it was installed.
+  const folder = mkdtempSync(join(tmpdir(), "ui-fonts-"));
+  const fonts = join(modules, "node_modules/@expo-google-fonts/inter");
+  const config = join(folder, "fonts.conf");
+  writeFileSync(config, `<?xml version="1.0"?>\n<fontconfig><dir>${fonts}</dir><cachedir>${folder}</cachedir></fontconfig>\n`);
+  const env = { ...process.env, FONTCONFIG_FILE: config };
   return playwright.launch({ executablePath, args, env, headless: true });
 }
 
@@ -55,6 +60,9 @@ export async function checkLayout(page, place) {
   const found = await page.evaluate(() => {
     const wide = [];
     const room = document.documentElement.clientWidth;
+    const title = document.createRange();
+    title.selectNodeContents(document.querySelector("h1"));
+    if (title.getBoundingClientRect().width === 0) wide.push("texts have no letters: is the font there?");
     if (document.documentElement.scrollWidth > room) wide.push(`the page is ${document.documentElement.scrollWidth} px wide`);
     for (const node of document.querySelectorAll("body *")) {
       const box = node.getBoundingClientRect();

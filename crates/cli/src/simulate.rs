@@ -2,10 +2,11 @@
 
 mod faults;
 mod load;
+mod progress;
 
 use std::{
     collections::BTreeMap,
-    io::{IsTerminal, Write},
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -15,7 +16,8 @@ use kube::core::TypeMeta;
 use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerSpec};
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_simulate::{
-    DEFAULT_PROFILE, EngineProfile, Outcome, Promise, Routing, Scenario, Victims, clairvoyant,
+    DEFAULT_PROFILE, EngineProfile, Outcome, Picture, Promise, Routing, Scenario, Victims,
+    bearable_load, clairvoyant,
     policy::{Autoscaler, CLAIRVOYANT, Limits, Spec, policy},
     table,
 };
@@ -24,6 +26,7 @@ use serde_json::json;
 use self::{
     faults::{FaultArgs, StartArgs},
     load::LoadArgs,
+    progress::Line,
 };
 use crate::output;
 
@@ -87,13 +90,16 @@ pub(crate) struct Simulate {
     /// The format of the result.
     #[arg(short, long, value_enum, default_value_t = Format::Table)]
     output: Format,
+    /// A file to write pictures of the outcomes into: one HTML page that needs nothing else.
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Format {
     /// A row for each policy.
     Table,
-    /// One object with all numbers, and a timeline by the minute.
+    /// One object with all numbers, a timeline, and the changes of size with their reasons.
     Json,
 }
 
@@ -125,7 +131,9 @@ impl Simulate {
         let limits = Limits { min: self.min, max: self.max };
         for name in &self.policy {
             if name == CLAIRVOYANT {
-                let bound = clairvoyant(&scenario, limits).with_context(|| {
+                let mut line = Line::of(name);
+                let bound = clairvoyant(&scenario, limits, &mut |it| line.show(it));
+                let bound = bound.with_context(|| {
                     let max = limits.max;
                     format!("{name}: {max} replicas do not keep the promise; raise --max")
                 })?;
@@ -137,6 +145,9 @@ impl Simulate {
         }
         for note in notes {
             let _ = writeln!(std::io::stderr().lock(), "llm-autoscaler: {note}");
+        }
+        if let Some(file) = &self.html {
+            self.write_html(file, &scenario, &outcomes)?;
         }
         self.print(&scenario, &outcomes)
     }
@@ -172,6 +183,25 @@ impl Simulate {
         })
     }
 
+    fn write_html(
+        &self,
+        file: &Path,
+        scenario: &Scenario,
+        outcomes: &[(String, Outcome)],
+    ) -> anyhow::Result<()> {
+        let profile = &scenario.profile;
+        let picture = Picture {
+            load: &self.load.words(),
+            engine: &format!("{} on {} ({})", profile.model, profile.accelerator, self.profile),
+            promise: scenario.promise,
+            seed: scenario.seed,
+            bearable_load: bearable_load(scenario),
+            outcomes,
+        };
+        std::fs::write(file, picture.html())
+            .with_context(|| format!("writing the pictures to {}", file.display()))
+    }
+
     fn print(&self, scenario: &Scenario, outcomes: &[(String, Outcome)]) -> anyhow::Result<()> {
         if self.output == Format::Table {
             return output::print(&table(scenario.promise, outcomes));
@@ -194,21 +224,8 @@ impl Simulate {
 
 /// Runs one autoscaler. On a terminal, standard error has a line with the progress.
 fn run(scenario: &Scenario, name: &str, autoscaler: &mut dyn Autoscaler) -> Outcome {
-    let mut errors = std::io::stderr().lock();
-    let is_terminal = errors.is_terminal();
-    let mut shown = u64::MAX;
-    let outcome = scenario.run(autoscaler, &mut |progress| {
-        let percent = (progress.done * 100.0) as u64;
-        if is_terminal && percent != shown {
-            shown = percent;
-            let requests = progress.requests;
-            let _ = write!(errors, "\r\x1b[K{name}: {percent} %, {requests} requests");
-        }
-    });
-    if is_terminal {
-        let _ = write!(errors, "\r\x1b[K");
-    }
-    outcome
+    let mut line = Line::of(name);
+    scenario.run(autoscaler, &mut |progress| line.show(progress))
 }
 
 /// Reads a file with an LLMAutoscaler. Returns its name, its spec, and the order in which its

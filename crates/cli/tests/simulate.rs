@@ -45,8 +45,26 @@ fn a_seed_decides_all_numbers_of_the_json() {
     assert_ne!(first["policies"][0]["ttftP99"], json("--seed=2")["policies"][0]["ttftP99"]);
     let policy = &first["policies"][0];
     assert_eq!(policy["policy"], "static=1");
-    assert_eq!(policy["timeline"].as_array().unwrap().len(), 5);
+    assert_eq!(policy["timeline"].as_array().unwrap().len(), 20);
     assert!((policy["gpuHours"].as_f64().unwrap() - 2.0 * 300.0 / 3600.0).abs() < 1e-6);
+}
+
+#[test]
+fn pictures_are_of_the_same_runs_as_the_table() {
+    let file = std::env::temp_dir().join(format!("simulate-{}.html", std::process::id()));
+    let html = format!("--html={}", file.display());
+    let sample = "--autoscaler=config/samples/in_flight.yaml";
+    let arguments = [SHAPE, sample, "--policy=static=2"];
+    let table = simulate(&arguments).unwrap();
+    assert_eq!(simulate(&[&arguments[..], &[&html]].concat()).unwrap(), table);
+    let page = std::fs::read_to_string(&file).unwrap();
+    std::fs::remove_file(&file).unwrap();
+    for cell in table.lines().skip(1).flat_map(|row| row.split("  ").take(3)) {
+        assert!(page.contains(cell.trim().trim_end_matches(" !")), "{cell}");
+    }
+    assert!(page.contains("constant:rate=4,length=300") && page.contains("needed"));
+    let error = simulate(&[SHAPE, "--policy=kpa", "--html=missing/folder.html"]).unwrap_err();
+    assert!(error.contains("writing the pictures to missing/folder.html"), "{error}");
 }
 
 #[test]

@@ -21,7 +21,7 @@ use crate::{
     faults::Faults,
     policy::{Limits, Schedule},
     score::{Outcome, SLOT},
-    simulation::Scenario,
+    simulation::{Progress, Scenario},
     starts::Starts,
 };
 
@@ -43,21 +43,29 @@ pub struct Bound {
 }
 
 /// Returns the cheapest sizes found that keep the promise; `None` if no size within the limits
-/// does.
-pub fn clairvoyant(scenario: &Scenario, limits: Limits) -> Option<Bound> {
+/// does. `watch` is called as by [`Scenario::run`], with the share of all runs.
+pub fn clairvoyant(
+    scenario: &Scenario,
+    limits: Limits,
+    watch: &mut dyn FnMut(Progress),
+) -> Option<Bound> {
     let starts = Starts { median: scenario.starts.median, sigma: 0.0, ..Starts::default() };
     let known = Scenario { starts, faults: Faults::default(), ..scenario.clone() };
     let program = Program::new(&known, limits);
     let mut curve = MissCurve::default();
     let mut best: Option<Bound> = None;
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         let (mut low, mut high) = (PRICES.0.ln(), PRICES.1.ln());
         let mut seen = Vec::new();
-        for _ in 0..HALVINGS {
+        for halving in 0..HALVINGS {
             let price = f64::midpoint(low, high);
             let sizes = program.sizes(&curve, price.exp());
             let mut schedule = program.schedule(&sizes);
-            let outcome = known.run(&mut schedule, &mut |_| ());
+            let before = (round * HALVINGS + halving) as f64;
+            let outcome = known.run(&mut schedule, &mut |progress| {
+                let done = (before + progress.done) / (ROUNDS * HALVINGS) as f64;
+                watch(Progress { done, ..progress });
+            });
             program.record(&sizes, &outcome, &mut seen);
             if outcome.promise_kept {
                 high = price;
@@ -113,7 +121,7 @@ mod tests {
     #[test]
     fn knowledge_of_a_step_is_cheaper_than_a_constant_size() {
         let limits = Limits { min: 1, max: 12 };
-        let bound = clairvoyant(&step(), limits).unwrap();
+        let bound = clairvoyant(&step(), limits, &mut |_| ()).unwrap();
         assert!(bound.outcome.promise_kept, "{}", bound.outcome.attainment);
         let constant = (1..=12).find_map(|size| {
             let mut schedule = Schedule(vec![(0.0, size)]);
@@ -122,6 +130,6 @@ mod tests {
         });
         let (bound, constant) = (bound.outcome.gpu_hours, constant.unwrap());
         assert!(bound < 0.75 * constant, "{bound} {constant}");
-        assert!(clairvoyant(&step(), Limits { min: 1, max: 1 }).is_none());
+        assert!(clairvoyant(&step(), Limits { min: 1, max: 1 }, &mut |_| ()).is_none());
     }
 }

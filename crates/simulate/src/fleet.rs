@@ -2,6 +2,7 @@
 
 mod pod;
 mod router;
+mod usage;
 
 use fastrand::Rng;
 use llm_autoscaler_sim::{Finished, Job, ReplicaConfig};
@@ -10,6 +11,9 @@ use crate::{random::exponential, starts::StartTimes};
 
 pub(crate) use pod::{Pod, PodPhase};
 pub use router::Routing;
+pub(crate) use usage::{StateSeconds, States};
+
+use self::usage::Usage;
 
 /// The order in which a smaller size removes pods.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -57,7 +61,7 @@ pub(crate) struct Fleet {
     requested: u32,
     /// The requests of terminated and crashed pods that had no answer.
     pub(crate) cut_off: u64,
-    replica_seconds: f64,
+    usage: Usage,
 }
 
 /// What became of a request at its arrival.
@@ -74,6 +78,7 @@ impl Fleet {
     pub(crate) fn new(config: FleetConfig, starts: StartTimes, router: Rng, crashes: Rng) -> Self {
         Self {
             router: router::Router::new(config.routing, router),
+            usage: Usage::from(config.counted_from),
             config,
             pods: Vec::new(),
             next_events: Vec::new(),
@@ -84,7 +89,6 @@ impl Fleet {
             created: 0,
             requested: 0,
             cut_off: 0,
-            replica_seconds: 0.0,
         }
     }
 
@@ -105,10 +109,6 @@ impl Fleet {
         self.pods.iter().filter(|pod| !pod.is_terminating()).count() as u32
     }
 
-    pub(crate) fn serving(&self) -> u32 {
-        self.routable.len() as u32
-    }
-
     /// Returns the number of requests on all pods: running, and waiting.
     pub(crate) fn in_flight(&self) -> (u64, u64) {
         let gauges = self.pods.iter().map(|pod| pod.replica.gauges());
@@ -122,7 +122,7 @@ impl Fleet {
             pod.become_ready();
         }
         self.draw_crashes(now);
-        self.refresh();
+        self.refresh(now);
     }
 
     fn draw_crashes(&mut self, now: f64) {
@@ -176,21 +176,19 @@ impl Fleet {
     /// Removes the pods that have ended, and cuts off what they have not answered.
     fn remove_ended(&mut self, now: f64) {
         let count = self.pods.len();
-        let (counted_from, mut cut_off, mut seconds) = (self.config.counted_from, 0, 0.0);
+        let mut cut_off = 0;
         self.pods.retain(|pod| {
             let stays = !pod.has_ended(now);
             if !stays {
                 cut_off += pod.replica.outstanding() as u64;
-                seconds += pod.seconds(counted_from, now);
             }
             stays
         });
         self.count_cut_off(cut_off, now);
-        self.replica_seconds += seconds;
         if self.pods.len() < count {
             self.bind_nodes(now);
         }
-        self.refresh();
+        self.refresh(now);
     }
 
     fn count_cut_off(&mut self, requests: u64, now: f64) {
@@ -200,7 +198,8 @@ impl Fleet {
     }
 
     /// Derives the lists from the pods, after any change of them.
-    fn refresh(&mut self) {
+    fn refresh(&mut self, now: f64) {
+        self.usage.count(&self.pods, now);
         self.next_events.clear();
         self.next_events.extend(self.pods.iter().map(|pod| pod.replica.next_event_at()));
         self.routable.clear();
@@ -266,11 +265,11 @@ impl Fleet {
     }
 
     /// Takes pods out of service, or back: those with these IDs are out.
-    pub(crate) fn close(&mut self, closed: &[u64]) {
+    pub(crate) fn close(&mut self, closed: &[u64], now: f64) {
         for pod in &mut self.pods {
             pod.closed = closed.contains(&pod.id);
         }
-        self.refresh();
+        self.refresh(now);
     }
 
     /// Accounts for the steps of all engines up to a time, so that their gauges are those of it.
@@ -278,10 +277,13 @@ impl Fleet {
         self.pods.iter_mut().for_each(|pod| pod.replica.synchronize(now));
     }
 
-    /// Returns the time that pods existed, up to now.
-    pub(crate) fn replica_seconds(&self, now: f64) -> f64 {
-        let counted_from = self.config.counted_from;
-        let living = self.pods.iter().map(|pod| pod.seconds(counted_from, now));
-        self.replica_seconds + living.sum::<f64>()
+    /// Returns the number of pods with a node, by their state.
+    pub(crate) fn states(&self) -> States {
+        self.usage.states()
+    }
+
+    /// Returns the time that pods had a node, by their state, up to now.
+    pub(crate) fn state_seconds(&self, now: f64) -> StateSeconds {
+        self.usage.until(now)
     }
 }

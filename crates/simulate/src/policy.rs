@@ -66,4 +66,6 @@ pub struct Step {
     pub closed: Option<Vec<u64>>,
     /// The time until the next scrape in seconds, if it is to come earlier than usual.
     pub scrape_in: Option<f64>,
+    /// The reason of the size, if the policy states one.
+    pub why: Option<String>,
 }

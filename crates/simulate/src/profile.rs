@@ -90,6 +90,15 @@ impl EngineProfile {
         Ok(())
     }
 
+    /// Returns the work of a request, in seconds of a replica that is busy with many.
+    pub fn work(&self, prompt_tokens: u32, output_tokens: u32, cached: f64) -> f64 {
+        let replica = self.replica();
+        let (prompt, output) = (f64::from(prompt_tokens), f64::from(output_tokens));
+        replica.per_prefill_token * prompt * (1.0 - cached)
+            + replica.per_sequence * output
+            + replica.per_kv_token * output * (prompt + output / 2.0)
+    }
+
     /// Returns the configuration of a replica.
     pub fn replica(&self) -> ReplicaConfig {
         ReplicaConfig {

@@ -2,7 +2,10 @@
 
 use std::fmt::Write;
 
-use crate::score::{Outcome, Promise};
+use crate::{
+    picture::text::latency,
+    score::{Outcome, Promise},
+};
 
 /// The heads of the columns.
 const HEADS: [&str; 13] = [
@@ -50,12 +53,7 @@ pub fn table(promise: Promise, outcomes: &[(String, Outcome)]) -> String {
 }
 
 fn row(promise: Promise, name: &str, outcome: &Outcome) -> [String; 13] {
-    let seconds = |time: Option<f64>| match time {
-        None => "-".to_owned(),
-        Some(time) if time < 1.0 => format!("{:.0} ms", time * 1e3),
-        Some(time) if time < 100.0 => format!("{time:.1} s"),
-        Some(time) => format!("{time:.0} s"),
-    };
+    let seconds = |time: Option<f64>| time.map_or_else(|| "-".to_owned(), latency);
     let kept = outcome.attainment * 100.0 >= promise.percentile;
     [
         name.to_owned(),

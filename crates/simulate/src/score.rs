@@ -3,7 +3,11 @@
 use llm_autoscaler_sim::Finished;
 use serde::Serialize;
 
-use crate::sketch::Sketch;
+use crate::{
+    fleet::StateSeconds,
+    sketch::Sketch,
+    timeline::{Moment, SizeChange, Timeline},
+};
 
 /// The slots in which arrivals are counted, in seconds.
 pub(crate) const SLOT: f64 = 15.0;
@@ -49,7 +53,7 @@ impl Promise {
 }
 
 /// The result of one run.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Outcome {
     /// The requests that arrived after the warm-up.
@@ -66,6 +70,8 @@ pub struct Outcome {
     pub peak_replicas: u32,
     /// The hours of all GPUs, from the creation of a pod to its deletion.
     pub gpu_hours: f64,
+    /// The same hours by the state of the pods.
+    pub gpu_hours_by_state: GpuHours,
     /// The median time to first token in seconds; absent without any first token.
     pub ttft_p50: Option<f64>,
     /// The 99th percentile of it.
@@ -84,29 +90,25 @@ pub struct Outcome {
     pub refused: u64,
     /// The requests that had no end when the run ended.
     pub unfinished: u64,
-    /// The state of the fleet, once a minute.
+    /// The state of the fleet every 15 s, or every minute in runs of more than six hours.
     pub timeline: Vec<Moment>,
+    /// The changes of size, with their reasons.
+    pub size_changes: Vec<SizeChange>,
     /// For each 15 s after the warm-up, the arrivals, and those for which the promise was kept.
     #[serde(skip)]
     pub slots: Vec<(u64, u64)>,
 }
 
-/// The state of the fleet at one moment.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+/// The hours of all GPUs by the state of their pods. Their sum is that of the run.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Moment {
-    /// The seconds since the end of the warm-up.
-    pub t: f64,
-    /// The requests that arrived since the moment before.
-    pub arrivals: u64,
-    /// The requested size.
-    pub requested: u32,
-    /// The replicas that serve.
-    pub serving: u32,
-    /// The running requests.
-    pub running: u64,
-    /// The waiting requests, those of the gateway included.
-    pub waiting: u64,
+pub struct GpuHours {
+    /// Of pods that served.
+    pub serving: f64,
+    /// Of pods that were not ready yet, or started again after a crash.
+    pub starting: f64,
+    /// Of pods on their way out: out of service, or terminating.
+    pub draining: f64,
 }
 
 /// The score of a run, while it goes on.
@@ -126,7 +128,7 @@ pub(crate) struct Score {
     changes: u32,
     reversals: u32,
     latest_change: Option<(f64, bool)>,
-    pub(crate) timeline: Vec<Moment>,
+    pub(crate) timeline: Timeline,
 }
 
 impl Score {
@@ -147,7 +149,7 @@ impl Score {
             changes: 0,
             reversals: 0,
             latest_change: None,
-            timeline: Vec::new(),
+            timeline: Timeline::new(counted_from, ends_at),
         }
     }
 
@@ -167,6 +169,7 @@ impl Score {
 
     pub(crate) fn record_finish(&mut self, finished: &Finished, own_prefill: f64) {
         let is_kept = self.promise.is_kept(finished, own_prefill);
+        self.timeline.record_finish(finished);
         let Some(slot) = self.slot(finished.job.arrived_at) else { return };
         slot.1 += u64::from(is_kept);
         self.kept += u64::from(is_kept);
@@ -193,7 +196,8 @@ impl Score {
     }
 
     /// Returns the outcome, by the replica-seconds of the run.
-    pub(crate) fn conclude(self, replica_seconds: f64, gpus: u32, cut_off: u64) -> Outcome {
+    pub(crate) fn conclude(self, seconds: StateSeconds, gpus: u32, cut_off: u64) -> Outcome {
+        let hours = |seconds: f64| seconds * f64::from(gpus) / 3_600.0;
         let time = (self.ends_at - self.counted_from).max(1.0);
         let share = |kept: u64, arrived: u64| {
             if arrived == 0 { 1.0 } else { kept as f64 / arrived as f64 }
@@ -210,9 +214,14 @@ impl Score {
             attainment,
             promise_kept: attainment * 100.0 >= self.promise.percentile,
             worst_five_minutes: worst.fold(1.0, f64::min),
-            mean_replicas: replica_seconds / time,
+            mean_replicas: seconds.sum() / time,
             peak_replicas: self.peak,
-            gpu_hours: replica_seconds * f64::from(gpus) / 3_600.0,
+            gpu_hours: hours(seconds.sum()),
+            gpu_hours_by_state: GpuHours {
+                serving: hours(seconds.serving),
+                starting: hours(seconds.starting),
+                draining: hours(seconds.draining),
+            },
             ttft_p50: self.ttft.quantile(0.5),
             ttft_p99: self.ttft.quantile(0.99),
             itl_p50: self.itl.quantile(0.5),
@@ -222,7 +231,8 @@ impl Score {
             cut_off,
             refused: self.refused,
             unfinished: self.arrived.saturating_sub(self.finished + self.refused + cut_off),
-            timeline: self.timeline,
+            timeline: self.timeline.moments,
+            size_changes: self.timeline.changes,
             slots: self.slots,
         }
     }
@@ -271,7 +281,7 @@ mod tests {
         score.record_finish(&finished(1.0, 0.05, 20), 0.1);
         score.record_finish(&finished(1.0, 0.5, 20), 0.1);
         score.refused = 1;
-        let outcome = score.conclude(120.0, 2, 0);
+        let outcome = score.conclude(StateSeconds { serving: 120.0, ..Default::default() }, 2, 0);
         assert_eq!((outcome.requests, outcome.unfinished, outcome.refused), (4, 1, 1));
         assert!((outcome.attainment - 0.25).abs() < 1e-12);
         assert!((outcome.mean_replicas - 2.0).abs() < 1e-12);
@@ -286,7 +296,7 @@ mod tests {
         {
             score.record_size(at, from, to);
         }
-        let outcome = score.conclude(0.0, 1, 0);
+        let outcome = score.conclude(StateSeconds::default(), 1, 0);
         assert_eq!((outcome.changes, outcome.reversals, outcome.peak_replicas), (5, 2, 5));
     }
 }

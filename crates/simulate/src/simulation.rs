@@ -7,19 +7,18 @@ use llm_autoscaler_sim::{Finished, Job};
 use crate::{
     arrivals::{Load, Request},
     faults::{Faults, Pages},
-    fleet::{Admission, Fleet, FleetConfig, Routing, Victims},
+    fleet::{Admission, Fleet, FleetConfig, Routing, StateSeconds, Victims},
     policy::{Autoscaler, Limits, PolicyContext, Step, Timing},
     profile::EngineProfile,
     random::{Use, generator},
-    score::{Moment, Outcome, Promise, Score},
+    score::{Outcome, Promise, Score},
     sight::{Scraper, Sight},
     starts::{StartTimes, Starts},
+    timeline::FleetState,
 };
 
 /// The time after the last arrival in which requests may still end, in seconds.
 const AFTERMATH: f64 = 300.0;
-/// The interval of the timeline, in seconds.
-const TIMELINE: f64 = 60.0;
 
 /// Everything of a run but the autoscaler.
 #[derive(Debug, Clone)]
@@ -72,7 +71,8 @@ impl Scenario {
         }
     }
 
-    /// Runs the scenario under an autoscaler. `watch` is called once a simulated minute.
+    /// Runs the scenario under an autoscaler. `watch` is called at each moment of its
+    /// timeline.
     pub fn run(&self, autoscaler: &mut dyn Autoscaler, watch: &mut dyn FnMut(Progress)) -> Outcome {
         let mut run = Run::new(self, autoscaler);
         let mut arrivals = self.load.stream(self.seed);
@@ -89,7 +89,8 @@ impl Scenario {
                 Event::Decision => run.decide(autoscaler),
                 Event::Timeline => {
                     watch(Progress { done: run.now / run.ends_at, requests: run.arrived.0 });
-                    run.record_moment();
+                    let state = run.state();
+                    run.score.timeline.record_moment(run.now, state);
                 }
             }
             run.dispatch();
@@ -122,15 +123,13 @@ struct Run<'a> {
     next_arrival: Option<Request>,
     next_scrape: f64,
     next_decision: f64,
-    next_moment: f64,
     /// The queue of a gateway.
     queue: VecDeque<Job>,
     /// The requests so far, and their prompt tokens.
     arrived: (u64, u64),
-    arrived_at_moment: u64,
     finished: Vec<Finished>,
     /// The replica-seconds at the end of the arrivals.
-    paid: Option<f64>,
+    paid: Option<StateSeconds>,
 }
 
 impl<'a> Run<'a> {
@@ -164,10 +163,8 @@ impl<'a> Run<'a> {
             next_arrival: None,
             next_scrape: 0.0,
             next_decision: timing.decide_every,
-            next_moment: 0.0,
             queue: VecDeque::new(),
             arrived: (0, 0),
-            arrived_at_moment: 0,
             finished: Vec::new(),
             paid: None,
         }
@@ -189,11 +186,11 @@ impl<'a> Run<'a> {
         if self.paid.is_none() {
             consider(self.next_scrape, Event::Scrape);
             consider(self.next_decision, Event::Decision);
-            consider(self.next_moment, Event::Timeline);
+            consider(self.score.timeline.next_at, Event::Timeline);
         }
         let (at, event) = next;
         if at >= self.ends_at && self.next_arrival.is_none() && self.paid.is_none() {
-            self.paid = Some(self.fleet.replica_seconds(self.ends_at));
+            self.paid = Some(self.fleet.state_seconds(self.ends_at));
             self.now = self.ends_at;
             return self.next_event();
         }
@@ -202,7 +199,10 @@ impl<'a> Run<'a> {
     }
 
     fn arrive(&mut self, request: Request) {
+        let Scenario { profile, cached, .. } = self.scenario;
+        let work = profile.work(request.prompt_tokens, request.output_tokens, *cached);
         self.score.record_arrival(request.at);
+        self.score.timeline.record_arrival(work);
         self.arrived.0 += 1;
         self.arrived.1 += u64::from(request.prompt_tokens);
         let uncached = f64::from(request.prompt_tokens) * (1.0 - self.scenario.cached);
@@ -261,7 +261,7 @@ impl<'a> Run<'a> {
         let pods = self.scraper.look(&self.fleet, self.now);
         let clock = self.scenario.faults.clock;
         let clock = clock.filter(|(at, _)| self.now >= self.scenario.warm_up + at);
-        let Step { size, closed, scrape_in } = autoscaler.step(&Sight {
+        let Step { size, closed, scrape_in, why } = autoscaler.step(&Sight {
             now: self.now,
             clock_ahead: clock.map_or(0.0, |(_, ahead)| ahead),
             requested: self.fleet.requested(),
@@ -270,12 +270,14 @@ impl<'a> Run<'a> {
             arrived: self.arrived,
         });
         if let Some(closed) = closed {
-            self.fleet.close(&closed);
+            self.fleet.close(&closed, self.now);
         }
         let from = self.fleet.requested();
         let size = size.unwrap_or(from);
         self.score.record_size(self.now, from, size);
         if size != from {
+            let state = self.state();
+            self.score.timeline.record_change(self.now, size, state, why);
             self.fleet.scale(size, self.now);
         }
         if let Some(scrape_in) = scrape_in {
@@ -283,26 +285,18 @@ impl<'a> Run<'a> {
         }
     }
 
-    fn record_moment(&mut self) {
-        self.next_moment += TIMELINE;
-        let arrivals =
-            self.arrived.0 - std::mem::replace(&mut self.arrived_at_moment, self.arrived.0);
-        if self.now < self.scenario.warm_up {
-            return;
-        }
+    fn state(&self) -> FleetState {
         let (running, waiting) = self.fleet.in_flight();
-        self.score.timeline.push(Moment {
-            t: self.now - self.scenario.warm_up,
-            arrivals,
+        FleetState {
             requested: self.fleet.requested(),
-            serving: self.fleet.serving(),
+            states: self.fleet.states(),
             running,
             waiting: waiting + self.queue.len() as u64,
-        });
+        }
     }
 
     fn conclude(self) -> Outcome {
-        let paid = self.paid.unwrap_or_else(|| self.fleet.replica_seconds(self.now));
+        let paid = self.paid.unwrap_or_else(|| self.fleet.state_seconds(self.now));
         self.score.conclude(paid, self.scenario.profile.gpus, self.fleet.cut_off)
     }
 }

@@ -29,6 +29,14 @@ impl Sketch {
         self.count += 1;
     }
 
+    /// Forgets all numbers.
+    pub fn clear(&mut self) {
+        if self.count > 0 {
+            self.counts.fill(0);
+            self.count = 0;
+        }
+    }
+
     /// Returns the number of counted numbers.
     pub fn count(&self) -> u64 {
         self.count

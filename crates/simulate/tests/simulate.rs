@@ -7,6 +7,7 @@ use llm_autoscaler_core::Profile;
 use llm_autoscaler_simulate::{
     EngineProfile, Faults, Outcome, Promise, Routing, Scenario, Starts, Victims,
     arrivals::{Lengths, Load, SyntheticLoad},
+    bearable_load, need,
     policy::{Limits, POLICIES, Schedule, Spec, policy},
 };
 use serde_json::{Value, json};
@@ -87,16 +88,41 @@ fn a_spec_follows_a_step_and_comes_back() {
     let last = outcome.timeline.last().unwrap();
     assert!(last.requested < outcome.peak_replicas, "{last:?}");
     assert_eq!(outcome.cut_off, 0);
+    let first = &outcome.size_changes[0];
+    assert!(first.why.as_ref().is_some_and(|why| why.contains("InFlightRequests is at")));
+    assert_eq!(outcome.size_changes.len() as u32, outcome.changes);
+}
+
+#[test]
+fn the_need_of_a_load_keeps_the_promise_and_one_replica_less_does_not() {
+    let constant = scenario("constant:rate=20,length=600");
+    let bearable = bearable_load(&constant).unwrap();
+    let outcome = run(&Scenario { replicas: 8, ..constant.clone() }, "static=8");
+    let need = need(&outcome.timeline, bearable);
+    assert_eq!(need.len(), outcome.timeline.len());
+    let most = f64::from(*need.iter().max().unwrap());
+    let kept = |size: f64| run(&constant, &format!("static={size}")).promise_kept;
+    assert!(kept(most) && !kept(most - 2.0), "{need:?}");
+    let empty = scenario("constant:rate=0,length=600");
+    assert_eq!(bearable_load(&empty), None);
+    let impossible =
+        Promise { time_to_first_token: 1e-6, inter_token_latency: 1e-6, ..Promise::default() };
+    assert_eq!(bearable_load(&Scenario { promise: impossible, ..constant }), None);
 }
 
 #[test]
 fn a_size_is_paid_from_creation_to_deletion() {
-    let idle = scenario("constant:rate=0.001,length=600");
+    let starts = Starts { median: 40.0, sigma: 0.0, ..Starts::default() };
+    let idle = Scenario { starts, ..scenario("constant:rate=0.001,length=600") };
     let outcome = idle.run(&mut Schedule(vec![(0.0, 3), (160.0, 5), (360.0, 1)]), &mut |_| ());
     // 100 s of three, 200 s of five, and the rest of one replica.
     let seconds = 100.0 * 3.0 + 200.0 * 5.0 + 300.0;
     assert!((outcome.gpu_hours * 1_800.0 / seconds - 1.0).abs() < 0.01, "{}", outcome.gpu_hours);
     assert_eq!((outcome.changes, outcome.reversals, outcome.peak_replicas), (2, 1, 5));
+    let hours = outcome.gpu_hours_by_state;
+    let sum = hours.serving + hours.starting + hours.draining;
+    assert!((sum / outcome.gpu_hours - 1.0).abs() < 1e-9, "{hours:?}");
+    assert!((hours.starting * 1_800.0 / 80.0 - 1.0).abs() < 0.01, "two starts of 40 s: {hours:?}");
 }
 
 #[test]

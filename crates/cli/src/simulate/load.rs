@@ -1,11 +1,12 @@
 //! The options of the load.
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, str::FromStr, sync::Arc};
 
 use anyhow::Context;
 use clap::ArgGroup;
-use llm_autoscaler_simulate::arrivals::{
-    Lengths, Load, Shape, Spread, SyntheticLoad, Trace, TraceLoad,
+use llm_autoscaler_simulate::{
+    SimulateError,
+    arrivals::{Lengths, Load, Shape, Spread, SyntheticLoad, Trace, TraceLoad},
 };
 
 use super::{positive, read};
@@ -21,7 +22,7 @@ pub(crate) struct LoadArgs {
     /// Random arrivals of a shape, such as step:base=16,peak=80,length=3600; docs/simulate.md has
     /// the shapes.
     #[arg(long, value_name = "SHAPE")]
-    arrivals: Option<Shape>,
+    arrivals: Option<NamedShape>,
     /// The number of copies of the trace.
     #[arg(long, conflicts_with = "arrivals", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     copies: u32,
@@ -46,7 +47,34 @@ pub(crate) struct LoadArgs {
     pub(crate) warm_up: f64,
 }
 
+/// A shape, and the text that it was parsed from.
+#[derive(Clone, Debug)]
+struct NamedShape {
+    text: String,
+    shape: Shape,
+}
+
+impl FromStr for NamedShape {
+    type Err = SimulateError;
+
+    fn from_str(text: &str) -> Result<Self, SimulateError> {
+        Ok(Self { text: text.to_owned(), shape: text.parse()? })
+    }
+}
+
 impl LoadArgs {
+    /// Returns the load in a few words.
+    pub(crate) fn words(&self) -> String {
+        let trace = self.trace.as_ref().and_then(|file| file.file_name());
+        let trace = trace.map(|name| name.to_string_lossy().into_owned());
+        let shape = self.arrivals.as_ref().map(|arrivals| arrivals.text.clone());
+        let mut words: Vec<String> = shape.into_iter().chain(trace).collect();
+        if self.copies > 1 {
+            words.push(format!("{} copies", self.copies));
+        }
+        words.join(", ")
+    }
+
     /// Reads the load.
     pub(crate) fn load(&self) -> anyhow::Result<Load> {
         let trace = self.trace.as_ref().map(|file| -> anyhow::Result<_> {
@@ -65,7 +93,7 @@ impl LoadArgs {
                     },
                     Lengths::Trace,
                 );
-                let shape = shape.clone();
+                let shape = shape.shape.clone();
                 Ok(Load::Synthetic(SyntheticLoad { shape, lengths, warm_up }))
             }
             (None, Some(trace)) => {

@@ -79,7 +79,7 @@ fn row(case: &Case, name: &str, seeds: u64) -> Row {
 /// Returns the bound; without outcomes if no size keeps the promise.
 fn bound(case: &Case, seeds: u64) -> Row {
     let outcomes = by_seed(case, seeds, |scenario| {
-        clairvoyant(scenario, case.limits).map(|bound| bound.outcome)
+        clairvoyant(scenario, case.limits, &mut |_| ()).map(|bound| bound.outcome)
     });
     Row { policy: "clairvoyant".to_owned(), outcomes }
 }

@@ -65,6 +65,12 @@ struct Stair {
 }
 
 impl Shape {
+    /// Returns a constant rate for so many seconds.
+    pub fn constant(rate: f64, length: f64) -> Self {
+        let stair = Stair { until: length, rate, lengths: None };
+        Self { kind: Kind::Stairs(vec![stair]), length }
+    }
+
     /// Returns the length in seconds.
     pub fn duration(&self) -> f64 {
         self.length

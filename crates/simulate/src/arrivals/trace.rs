@@ -1,5 +1,6 @@
 //! Traces: the arrivals and lengths of requests that a service once had.
 
+use super::Request;
 use crate::error::SimulateError;
 
 /// The first line of a trace.
@@ -51,6 +52,17 @@ impl Trace {
             record.at -= start;
         }
         Ok(Self { records })
+    }
+
+    /// Returns a trace of requests, whose first arrival becomes 0; `None` without any.
+    pub(crate) fn of(requests: &[Request]) -> Option<Self> {
+        let start = requests.first()?.at;
+        let record = |request: &Request| Record {
+            at: request.at - start,
+            prompt_tokens: request.prompt_tokens,
+            output_tokens: request.output_tokens,
+        };
+        Some(Self { records: requests.iter().map(record).collect() })
     }
 
     /// Returns the time from the first to the last arrival, in seconds; never zero.

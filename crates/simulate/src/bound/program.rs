@@ -30,16 +30,12 @@ pub(super) struct Program {
 
 impl Program {
     pub(super) fn new(scenario: &Scenario, limits: Limits) -> Self {
-        let replica = scenario.profile.replica();
         let mut work = vec![Work::default(); slots(scenario.load.duration()).max(1)];
         for request in scenario.load.stream(scenario.seed) {
             let last = work.len() - 1;
             let slot = &mut work[((request.at / SLOT) as usize).min(last)];
-            let (prompt, output) =
-                (f64::from(request.prompt_tokens), f64::from(request.output_tokens));
-            let busy = replica.per_prefill_token * prompt * (1.0 - scenario.cached)
-                + replica.per_sequence * output
-                + replica.per_kv_token * output * (prompt + output / 2.0);
+            let (prompt, output) = (request.prompt_tokens, request.output_tokens);
+            let busy = scenario.profile.work(prompt, output, scenario.cached);
             slot.arrived += 1.0;
             slot.load += busy / SLOT;
         }

@@ -120,9 +120,4 @@ impl Pod {
             _ => 0,
         }
     }
-
-    /// Returns the seconds for which it has had its GPUs, from a time on.
-    pub(super) fn seconds(&self, from: f64, now: f64) -> f64 {
-        self.scheduled_at.map_or(0.0, |at| (now - at.max(from)).max(0.0))
-    }
 }

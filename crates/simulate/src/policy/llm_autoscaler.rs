@@ -6,6 +6,7 @@
 mod drain;
 mod pages;
 mod pods;
+mod reason;
 mod spec;
 
 use std::time::Duration;
@@ -170,7 +171,9 @@ impl Autoscaler for Spec {
         self.memory.record(&self.target.policy, &role.decision, block, written, now);
         let near = (self.interval * NEAR_TARGET).max(SHORTEST_INTERVAL).min(self.interval);
         let is_hpa = self.profile == Profile::HpaExact;
+        let why = written.map(|_| reason::of(&self.target, &role.decision));
         Step {
+            why,
             size: written.map(|Write { to, .. }| u32::try_from(to).unwrap_or_default()),
             closed: closed.map(|names| names.iter().filter_map(|name| pods::id(name)).collect()),
             scrape_in: (role.near_target && !is_hpa).then_some(near),

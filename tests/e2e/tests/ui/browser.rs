@@ -1,4 +1,4 @@
-//! The page in headless Chromium, by the scripts of `tests/ui`.
+//! The page, and that of a simulation, in headless Chromium by the scripts of `tests/ui`.
 
 use std::{path::PathBuf, process::Stdio, time::Duration};
 
@@ -6,7 +6,7 @@ use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::api::{Patch, PatchParams};
 use llm_autoscaler_api::LLMAutoscaler;
-use llm_autoscaler_e2e::{SOON, Stage};
+use llm_autoscaler_e2e::{SOON, Stage, operator_binary};
 use llm_autoscaler_testbed::{engine::Page as Metrics, repository, wait};
 use serde_json::json;
 
@@ -40,8 +40,32 @@ pub(crate) async fn thousand(stage: &Stage) -> Result<String> {
     ))
 }
 
+/// The page of a small simulation: its texts and plots are whole in every window, and its reasons
+/// can be read by keys and by the pointer.
+pub(crate) async fn report(stage: &Stage) -> Result<String> {
+    let file = stage.folder()?.join("report.html");
+    let output = tokio::process::Command::new(operator_binary()?)
+        .args(["simulate", "--arrivals=step:base=8,peak=30,at=900,for=1800,length=5400"])
+        .args(["--autoscaler=config/samples/in_flight.yaml", "--policy=hpa-queue"])
+        .args(["--policy=hpa-in-flight", "--policy=kpa", "--policy=static=6"])
+        .args(["--policy=clairvoyant", "--html"])
+        .arg(&file)
+        .current_dir(repository())
+        .output()
+        .await
+        .context("running llm-autoscaler simulate")?;
+    let errors = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "llm-autoscaler simulate failed: {errors}");
+    run("report.mjs", &[&file.display().to_string()]).await
+}
+
 /// Runs a part of `tests/ui/check.mjs`, and returns the last line that it prints.
 async fn check(part: &str, page: &Page, args: &[&str]) -> Result<String> {
+    run("check.mjs", &[&[part, &page.url()], args].concat()).await
+}
+
+/// Runs a script of `tests/ui`, and returns the last line that it prints.
+async fn run(script: &str, args: &[&str]) -> Result<String> {
     let folder = repository().join("tests/ui").canonicalize()?;
     let install = folder.join("install.sh");
     let installed = tokio::process::Command::new(&install).stderr(Stdio::inherit()).output();
@@ -50,8 +74,7 @@ async fn check(part: &str, page: &Page, args: &[&str]) -> Result<String> {
     let modules = PathBuf::from(String::from_utf8(installed.stdout)?.trim());
     let pictures = repository().join("target/ui");
     let output = tokio::process::Command::new("node")
-        .arg(folder.join("check.mjs"))
-        .args([part, &page.url()])
+        .arg(folder.join(script))
         .args(args)
         .env("UI_MODULES", modules)
         .env("UI_PICTURES", &pictures)

@@ -1,4 +1,5 @@
-//! `llm-autoscaler ui`: what its server answers, and its page in a browser.
+//! `llm-autoscaler ui`: what its server answers, and its page in a browser; so is the page of
+//! `llm-autoscaler simulate --html`.
 //!
 //! The browser and its tools are installed by `tests/ui/install.sh` on the first run.
 
@@ -20,6 +21,6 @@ async fn main() -> ExitCode {
         server::mistakes_are_told_before_the_page_opens,
     };
     // A browser takes all of a small machine.
-    let browser = scenarios! { browser::models, browser::thousand };
+    let browser = scenarios! { browser::models, browser::thousand, browser::report };
     runner::run_in_turn(vec![(server, 2), (browser, 1)]).await
 }
