@@ -307,7 +307,7 @@ impl Slo {
         self.tracker.iter().filter(|replica| replica.state == state).count() as u32
     }
 
-    /// Returns the number of serving replicas whose queues take longer than some time: they are
+    /// Returns the number of serving replicas with queues that take longer than some time: they are
     /// lost for requests that arrive now. If the gateway's queue takes so long, all of them are.
     fn clogged(&self, work: f64, time: f64, queued: Option<f64>) -> u32 {
         let serving = self.count(ServingState::Serving);

@@ -20,7 +20,7 @@ pub(super) struct Flow {
 #[derive(Clone, Copy, Debug, Default)]
 struct Slot {
     counted: Flow,
-    /// The arrivals that are expected of replicas whose samples are older than the newest one.
+    /// The arrivals that are expected of replicas with samples that are older than the newest one.
     expected: Flow,
 }
 

@@ -55,7 +55,7 @@ pub struct Burst {
 pub(super) struct Standing {
     /// The replicas that serve.
     pub(super) serving: u32,
-    /// Those of them whose queues are longer than the promise.
+    /// Those of them with queues that are longer than the promise.
     pub(super) clogged: u32,
     /// The replicas that have never been ready.
     pub(super) starting: u32,

@@ -18,9 +18,9 @@ const ERRORS: usize = 240;
 const FEW: usize = 20;
 const ASSUMED: f64 = 0.3;
 const ASSUMED_MEAN: f64 = 0.1;
-/// The time whose mean load is the forecast, in seconds.
+/// The time over which the mean load is the forecast, in seconds.
 const MEAN: f64 = 120.0;
-/// The time whose mean load is compared with the forecast for it.
+/// The time over which the mean load is compared with its forecast.
 const ACTUAL: f64 = 20.0;
 /// The largest error that is remembered, as a logarithm.
 const LARGEST: f64 = 1.2;
