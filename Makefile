@@ -44,8 +44,8 @@ lint: ## formatting and clippy, warnings are errors
 	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
 
 .PHONY: check-crates
-check-crates: ## core, engines, api and observe each by itself: none of them needs what another crate brings
-	for crate in core engines api observe; do $(CARGO) check --locked -p llm-autoscaler-$$crate; done
+check-crates: ## the crates without I/O, each by itself: none of them needs what another crate brings
+	for crate in core engines api observe convert sim simulate; do $(CARGO) check --locked -p llm-autoscaler-$$crate; done
 
 .PHONY: doc
 doc: ## the crates' documentation, warnings are errors

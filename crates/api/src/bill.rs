@@ -7,9 +7,9 @@ use llm_autoscaler_core::{
     bill::{BillRecord, DayBill, Ledger},
 };
 use schemars::{Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
 
-use crate::time;
+use crate::{lenient::lenient, time};
 
 /// The longest time in seconds that a quiet autoscaler's bill is not written for.
 pub const WRITTEN_EVERY_SECONDS: i64 = 30 * 60;
@@ -137,12 +137,6 @@ pub fn reason_label(reason: ReplicaReason) -> &'static str {
         ReplicaReason::Asleep => "asleep",
         ReplicaReason::Stuck => "stuck",
     }
-}
-
-/// Reads a record, or none where it cannot be parsed, so that the rest of the status is read.
-fn lenient<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<StoredBill>, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(value).ok())
 }
 
 /// Returns the schema of the record. It is the core's own and opaque to users.

@@ -20,6 +20,7 @@ mod behavior;
 pub mod bill;
 pub mod conditions;
 mod gpu_resources;
+mod lenient;
 pub mod memory;
 pub mod messages;
 pub mod names;

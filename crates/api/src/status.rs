@@ -7,9 +7,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
 use llm_autoscaler_core::HistoryRecord;
 use schemars::{Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer, Serialize, de::DeserializeOwned};
+use serde::{Deserialize, Serialize};
 
-use crate::bill::BillStatus;
+use crate::{bill::BillStatus, lenient::lenient};
 pub use recommendation::{RecommendationBill, RecommendationDifference, RecommendationStatus};
 
 /// `observedGeneration` of an object that no operator has looked at yet. The API server puts it
@@ -213,15 +213,6 @@ pub struct ManualChangeStatus {
     /// The writer, as in the target's managedFields.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
-}
-
-/// Reads a record, or none where it cannot be parsed, as one of another version may not. It must
-/// not make the rest of the status unreadable.
-fn lenient<'de, D: Deserializer<'de>, T: DeserializeOwned>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    let value = serde_json::Value::deserialize(deserializer)?;
-    Ok(serde_json::from_value(value).ok())
 }
 
 /// Returns the schema of the history. It is the core's own record and opaque to users.

@@ -1,9 +1,7 @@
 //! The names of the core's values in answers. They are part of the format, so they are written out.
 
 use chrono::{DateTime, Utc};
-use llm_autoscaler_core::{
-    Basis, DrainAction, Hold, Outcome, ReplicaReason, ReplicaState, WaitingOn,
-};
+use llm_autoscaler_core::{Basis, DrainAction, Hold, Outcome, ReplicaState, WaitingOn};
 
 pub(super) fn basis(basis: Basis) -> &'static str {
     match basis {
@@ -78,21 +76,5 @@ pub(super) fn replica_state(state: ReplicaState) -> &'static str {
         ReplicaState::Ending => "Ending",
         ReplicaState::Ended => "Ended",
         ReplicaState::Stuck => "Stuck",
-    }
-}
-
-pub(super) fn replica_reason(reason: ReplicaReason) -> &'static str {
-    match reason {
-        ReplicaReason::Needed => "Needed",
-        ReplicaReason::Starting => "Starting",
-        ReplicaReason::Draining => "Draining",
-        ReplicaReason::HeldByWindow => "HeldByWindow",
-        ReplicaReason::HeldByDoubt => "HeldByDoubt",
-        ReplicaReason::Floor => "Floor",
-        ReplicaReason::Ratio => "Ratio",
-        ReplicaReason::Manual => "Manual",
-        ReplicaReason::AboveCeiling => "AboveCeiling",
-        ReplicaReason::Asleep => "Asleep",
-        ReplicaReason::Stuck => "Stuck",
     }
 }

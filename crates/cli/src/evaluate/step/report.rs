@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use chrono::{DateTime, Utc};
 use llm_autoscaler_api::{
     Advice,
+    bill::reason_name,
     conditions::Reason,
     messages::{MetricDescription, Step},
     quantity::show_usage,
@@ -181,7 +182,7 @@ impl<'a> RoleReport<'a> {
         let replica = |((name, state), reason): ((&String, &_), &_)| {
             json!({
                 "name": name, "state": names::replica_state(*state),
-                "reason": names::replica_reason(*reason),
+                "reason": reason_name(*reason),
             })
         };
         replicas.map(replica).collect()
