@@ -3,7 +3,7 @@
 use std::{path::Path, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SubsecRound, Utc};
 use llm_autoscaler_testbed::{PodTimes, wait};
 use serde_json::Value;
 
@@ -25,7 +25,8 @@ pub(super) async fn compare(
     times: &PodTimes,
     story: &Story,
 ) -> Result<()> {
-    let began = Utc::now();
+    // The times of a status are whole seconds.
+    let began = Utc::now().trunc_subsecs(0);
     // A quiet status is not written for the bill alone, a new generation of the spec is.
     let raise = r#"{"spec": {"maxReplicas": 4}}"#;
     stage.kubectl().run(&["patch", "llmautoscaler", NAME, "--type=merge", "-p", raise]).await?;
