@@ -24,5 +24,5 @@ pub mod usage;
 
 pub use cluster::{Cluster, operator_binary};
 pub use installation::Installation;
-pub use operator::{Operator, free_address};
+pub use operator::{Operator, own_address};
 pub use stage::{SOON, Stage};

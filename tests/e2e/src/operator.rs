@@ -1,11 +1,11 @@
 //! The operator's process of a stage.
 
 use std::{
-    net::{SocketAddr, TcpListener},
+    net::SocketAddr,
     path::PathBuf,
     sync::{
         Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU16, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
 };
 
@@ -31,10 +31,8 @@ pub struct Operator {
     /// The folder of its logs, one per start.
     logs: PathBuf,
     process: Mutex<Option<Process>>,
-    /// The port of its health and metrics endpoints.
-    port: AtomicU16,
-    /// The port of wake calls.
-    wake_port: AtomicU16,
+    /// The addresses of its health and metrics endpoints, and of wake calls, once it has started.
+    addresses: Mutex<Option<(SocketAddr, SocketAddr)>>,
     starts: AtomicU32,
 }
 
@@ -57,8 +55,7 @@ impl Operator {
             kubeconfig: Mutex::new(cluster.operator_kubeconfig.clone()),
             logs: cluster.control_plane.dir().to_owned(),
             process: Mutex::default(),
-            port: AtomicU16::new(0),
-            wake_port: AtomicU16::new(0),
+            addresses: Mutex::default(),
             starts: AtomicU32::new(0),
         }
     }
@@ -72,9 +69,8 @@ impl Operator {
         let election = self.election.lock().unwrap_or_else(PoisonError::into_inner).clone();
         let name = election.as_ref().map_or(&self.namespace, |election| &election.pod);
         let log = self.logs.join(format!("operator-{name}-{count}.log"));
-        let [health, wake] = free_addresses();
-        self.port.store(health.port(), Ordering::Relaxed);
-        self.wake_port.store(wake.port(), Ordering::Relaxed);
+        let (health, wake) = (own_address(), own_address());
+        *self.addresses.lock().unwrap_or_else(PoisonError::into_inner) = Some((health, wake));
         let health = format!("--health-address={health}");
         let wake = format!("--wake-address={wake}");
         let serves_all = self.serves_all.load(Ordering::Relaxed);
@@ -231,12 +227,19 @@ impl Operator {
 
     /// Returns the URL of the operator's own endpoints.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port.load(Ordering::Relaxed))
+        format!("http://{}", self.addresses().0)
     }
 
     /// Returns the URL of wake calls.
     pub fn wake_url(&self) -> String {
-        format!("http://127.0.0.1:{}/wake", self.wake_port.load(Ordering::Relaxed))
+        format!("http://{}/wake", self.addresses().1)
+    }
+
+    /// Returns where it listens; before its first start, where nothing does.
+    fn addresses(&self) -> (SocketAddr, SocketAddr) {
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let addresses = self.addresses.lock().unwrap_or_else(PoisonError::into_inner);
+        addresses.unwrap_or((nowhere, nowhere))
     }
 
     /// Returns the operator's own metrics page.
@@ -259,20 +262,10 @@ impl Operator {
     }
 }
 
-/// Returns an address of loopback that nothing listens at. Its port is below those that the system
-/// gives to outgoing connections, because one of these might take it until the operator does.
-pub fn free_address() -> SocketAddr {
-    let [address] = free_addresses();
-    address
-}
-
-/// Returns several such addresses, which differ.
-fn free_addresses<const N: usize>() -> [SocketAddr; N] {
-    // All are bound at the same time, so that none is given twice.
-    let listeners: [_; N] = std::array::from_fn(|_| {
-        std::iter::repeat_with(|| SocketAddr::from(([127, 0, 0, 1], fastrand::u16(30_000..32_500))))
-            .find_map(|address| Some((address, TcpListener::bind(address).ok()?)))
-            .expect("repeated without an end")
-    });
-    listeners.map(|(address, _)| address)
+/// Returns an address of loopback for one listener. It is in 127.255.0.0/16, of which no pod
+/// gets one, and no outgoing connection has one of these, so that its port stays free until the
+/// operator listens there.
+pub fn own_address() -> SocketAddr {
+    let ip = [127, 255, fastrand::u8(0..255), fastrand::u8(1..255)];
+    SocketAddr::from((ip, fastrand::u16(1_024..32_768)))
 }

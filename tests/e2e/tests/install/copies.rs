@@ -15,7 +15,7 @@ use k8s_openapi::api::{
 };
 use kube::{Api, ResourceExt, api::ListParams};
 use llm_autoscaler_api::Quantity;
-use llm_autoscaler_e2e::{SOON, Stage, free_address, operator_binary};
+use llm_autoscaler_e2e::{SOON, Stage, operator_binary, own_address};
 use llm_autoscaler_testbed::{
     process::{Process, Spec},
     wait,
@@ -114,14 +114,14 @@ impl<'a> Copies<'a> {
         let container = pod.spec.as_ref().and_then(|spec| spec.containers.first().cloned());
         let container = container.context("a pod without a container")?;
         let folder = self.stage.folder()?;
-        let health = free_address();
+        let health = own_address();
         let is_kept = |arg: &&String| {
             !["--health-address=", "--wake-address="].iter().any(|flag| arg.starts_with(flag))
         };
         let args = container.args.iter().flatten().filter(is_kept);
         let args: Vec<_> = args.map(|arg| mounted(&container, arg, &folder)).collect();
         let addresses =
-            [format!("--health-address={health}"), format!("--wake-address={}", free_address())];
+            [format!("--health-address={health}"), format!("--wake-address={}", own_address())];
         let limit = memory_limit(&container)?;
         self.started += 1;
         let log = folder.join(format!("{}-{}.log", pod.name_any(), self.started));

@@ -3,7 +3,7 @@
 use std::{net::Ipv4Addr, time::Duration};
 
 use anyhow::{Context, Result, ensure};
-use llm_autoscaler_e2e::{Stage, free_address, operator_binary};
+use llm_autoscaler_e2e::{Stage, operator_binary};
 use llm_autoscaler_testbed::{
     process::{Process, Spec},
     wait,
@@ -31,12 +31,17 @@ pub(crate) struct Answer {
 impl Page {
     /// Starts it for one namespace, and waits until it answers.
     pub(crate) async fn open(stage: &Stage, namespace: &str) -> Result<Self> {
-        let port = free_address().port();
         let log = stage.folder()?.join(format!("ui-{namespace}.log"));
         let spec = Spec::new("ui", operator_binary()?, log)
-            .args(["ui", "--namespace", namespace, "--port", &port.to_string()])
+            .args(["ui", "--namespace", namespace, "--port", "0"])
             .env("KUBECONFIG", stage.control_plane().kubeconfig());
-        let page = Self { process: Process::start(spec)?, port };
+        let process = Process::start(spec)?;
+        let port = wait::until("the page's address", Duration::from_secs(30), async || {
+            Ok(port_of(&process.log_tail(5)))
+        })
+        .await
+        .with_context(|| process.log_tail(5))?;
+        let page = Self { process, port };
         wait::until("the page to answer", Duration::from_secs(30), async || {
             Ok(page.rows("").await.ok().filter(|rows| rows["complete"] == true).map(|_| ()))
         })
@@ -82,4 +87,10 @@ impl Page {
         let status = head.split(' ').nth(1).context("no status")?.parse()?;
         Ok(Answer { status, head: head.to_lowercase(), body: body.to_owned() })
     }
+}
+
+/// Reads the port in what `ui` prints at its start.
+fn port_of(log: &str) -> Option<u16> {
+    let (_, rest) = log.split_once("http://127.0.0.1:")?;
+    rest.split('/').next()?.parse().ok()
 }
