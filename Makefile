@@ -278,6 +278,11 @@ sampling: controlplane ## the cost of scraping PODS pages every five seconds: CP
 	$(CARGO) build --locked --release -p llm-autoscaler
 	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench sampling -- $(PODS)
 
+.PHONY: api-cost
+api-cost: controlplane ## the API server's work for quiet autoscalers: requests by verb and resource, from its audit log (8 minutes)
+	$(CARGO) build --locked -p llm-autoscaler
+	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/debug/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench api_cost
+
 .PHONY: soak
 soak: controlplane ## two copies for MINUTES, PODS pods of which a tenth a minute is replaced: memory, descriptors, tasks stay flat
 	$(CARGO) build --locked --release -p llm-autoscaler

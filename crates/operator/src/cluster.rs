@@ -6,3 +6,4 @@ pub(crate) mod pods;
 pub(crate) mod watch;
 pub(crate) mod watch_health;
 mod watched_pod;
+pub(crate) mod watched_versions;

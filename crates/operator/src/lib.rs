@@ -73,6 +73,7 @@ use crate::{
         pods::PodStore,
         watch::{self, Watch},
         watch_health::WatchHealth,
+        watched_versions::WatchedVersions,
     },
     drain::{gate_sweep, pod_gates::PodGates},
     http::{
@@ -87,7 +88,7 @@ use crate::{
     lease::Leases,
     ownership::claims::Claims,
     pace::NamespacePace,
-    pod_monitor::{cluster_pod_monitors::ClusterPodMonitors, reconciler::PodMonitorWriter},
+    pod_monitor::{cluster_pod_monitors::ClusterPodMonitors, object::PodMonitorWriter},
     reconcile::{context::Context, controller},
     sampling::{
         credentials::CredentialStore, egress::Egress, memory::MemoryBudget,
@@ -216,6 +217,7 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
     let memory = || memory.clone();
     let handles = || (client.clone(), writes.clone(), leases.clone(), supervisor.clone());
     let pods = PodStore::new(clock);
+    let versions = WatchedVersions::new(watching.clone(), namespace(), clock, supervisor.clone());
     let schema = InstalledSchema::new(watching.clone(), telemetry.clone());
     Ok(Context {
         sampling: Sampling {
@@ -231,8 +233,8 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
             namespace(),
             config.monitoring_namespaces.clone(),
         ),
-        pod_monitors: pod_monitor_writer(handles()),
-        scales: ScaleClient::new(client.clone(), clock, writes.clone()),
+        pod_monitors: pod_monitor_writer(handles(), versions.clone()),
+        scales: ScaleClient::new(client.clone(), versions, clock, writes.clone()),
         size_pace: NamespacePace::new(pace::SIZES),
         wake: WakeCalls::default(),
         claims: Claims::default(),
@@ -258,8 +260,11 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
 /// The handles of those that write.
 type Handles = (Client, Writes, Leases, Supervisor);
 
-fn pod_monitor_writer((client, writes, leases, supervisor): Handles) -> PodMonitorWriter {
-    PodMonitorWriter { client, writes, leases, supervisor }
+fn pod_monitor_writer(
+    (client, writes, leases, supervisor): Handles,
+    versions: WatchedVersions,
+) -> PodMonitorWriter {
+    PodMonitorWriter { client, writes, leases, supervisor, versions }
 }
 
 fn status_client(

@@ -110,6 +110,15 @@ impl ApiProxy {
         state.requests.iter().filter(matches).count()
     }
 
+    /// Returns the number of requests so far about single objects of a namespace.
+    pub fn count_objects(&self, namespace: &str) -> usize {
+        let below = format!("/namespaces/{namespace}/");
+        let names_object = |line: &&Line| {
+            line.path.split_once(&below).is_some_and(|(_, object)| object.contains('/'))
+        };
+        lock(&self.state).requests.iter().filter(names_object).count()
+    }
+
     /// Returns the number of requests so far with one of these methods and a path with this part.
     pub fn count_below(&self, methods: &[&str], part: &str) -> usize {
         let state = lock(&self.state);

@@ -26,7 +26,7 @@ pub fn all() -> Vec<Scenario> {
         guide::queue_grows_and_goes,
         targets::target_is_deleted_and_created_again,
         changes::spec_is_edited_mid_flight,
-        changes::quiet_autoscaler_writes_nothing,
+        changes::quiet_autoscaler_asks_for_nothing,
         changes::size_is_changed_by_hand,
         manifests::pod_monitor_needs_its_crd,
         zero::to_zero_and_back_by_a_query,

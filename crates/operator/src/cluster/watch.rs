@@ -7,9 +7,12 @@
 
 use std::{fmt::Debug, time::Duration};
 
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use kube::{
-    Api, Resource, ResourceExt, api::WatchParams, core::WatchEvent, runtime::watcher::Event,
+    Api, Resource, ResourceExt,
+    api::WatchParams,
+    core::{Request, WatchEvent},
+    runtime::watcher::Event,
 };
 use serde::de::DeserializeOwned;
 use tracing::warn;
@@ -18,7 +21,11 @@ use crate::{
     backoff::Backoff,
     clock::Clock,
     cluster::watch_health::WatchHealth,
-    kube_api::{CallError, pages::Pages, within},
+    kube_api::{
+        CallError,
+        pages::{Pages, Part},
+        within,
+    },
     supervise::Supervisor,
 };
 
@@ -51,6 +58,7 @@ struct Limits {
 /// A watch of one kind.
 pub(crate) struct Watch<K> {
     api: Api<K>,
+    part: Part,
     health: WatchHealth,
     clock: Clock,
     supervisor: Supervisor,
@@ -93,8 +101,13 @@ where
         clock: Clock,
         supervisor: Supervisor,
     ) -> Self {
-        let (limits, version, backoff) = (LIMITS, None, WAITS);
-        Self { api, health, clock, supervisor, limits, version, backoff }
+        let (part, limits, version, backoff) = (Part::Whole, LIMITS, None, WAITS);
+        Self { api, part, health, clock, supervisor, limits, version, backoff }
+    }
+
+    /// Asks for the objects' metadata alone.
+    pub(crate) fn of_metadata(self) -> Self {
+        Self { part: Part::Metadata, ..self }
     }
 
     /// Lists the objects and follows their changes, and passes all of them to `take`. Where it
@@ -122,7 +135,7 @@ where
     /// Lists all objects, page by page.
     async fn list(&mut self, take: &mut impl FnMut(Event<K>)) -> Result<(), Failed> {
         take(Event::Init);
-        let mut pages = Pages::new(self.api.clone(), self.limits.page);
+        let mut pages = Pages::of_part(self.api.clone(), self.part, self.limits.page);
         let mut version = None;
         self.health.record_request();
         while let Some(page) = pages.next().await? {
@@ -149,7 +162,7 @@ where
         let params = WatchParams { timeout: Some(WATCH_SECONDS), ..WatchParams::default() };
         self.health.record_request();
         let began = self.clock.monotonic();
-        let changes = within(self.limits.begin, self.api.watch(&params, version)).await?;
+        let changes = within(self.limits.begin, self.request(&params, version)).await?;
         self.health.record_answer();
         let mut changes = std::pin::pin!(changes);
         let mut failed = None;
@@ -170,6 +183,20 @@ where
         }
         self.record_word();
         Ok(())
+    }
+
+    async fn request(
+        &self,
+        params: &WatchParams,
+        version: &str,
+    ) -> kube::Result<impl Stream<Item = kube::Result<WatchEvent<K>>> + use<K>> {
+        let request = Request::new(self.api.resource_url());
+        let request = match self.part {
+            Part::Whole => request.watch(params, version),
+            Part::Metadata => request.watch_metadata(params, version),
+        };
+        let request = request.map_err(kube::Error::BuildRequest)?;
+        self.api.clone().into_client().request_events(request).await
     }
 
     fn record_change(

@@ -108,6 +108,16 @@ impl WatchHealth {
         self.clock.monotonic().since(lock(&self.state).told)
     }
 
+    /// Returns whether the watch has told everything so far: its first listing is complete, and
+    /// nothing has failed since its latest word.
+    pub(crate) fn is_working(&self) -> bool {
+        self.is_working_at(self.clock.monotonic())
+    }
+
+    fn is_working_at(&self, now: Monotonic) -> bool {
+        lock(&self.state).failing.is_none() && self.problem_at(now).is_none()
+    }
+
     /// Returns why the watch cannot be relied on: the first listing is not complete, or the API
     /// server has refused it, or not answered, for a while.
     pub(crate) fn problem(&self) -> Option<String> {
@@ -202,6 +212,9 @@ mod tests {
                 }
             }
             assert_eq!(health.problem_at(at(second)).as_deref(), *expected, "row {row}");
+            let failing = matches!(events.last(), Some((_, Fails)));
+            let works = expected.is_none() && !failing;
+            assert_eq!(health.is_working_at(at(second)), works, "row {row}");
         }
     }
 }

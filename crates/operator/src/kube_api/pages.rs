@@ -23,10 +23,20 @@ const FIRST: u32 = 50;
 /// The largest number of objects in a page.
 const MOST: u32 = 500;
 
+/// The part of each object that is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Part {
+    /// All of it.
+    Whole,
+    /// Its metadata, which the API server cuts out of it.
+    Metadata,
+}
+
 /// A listing. It is consistent: no parameter allows an old state from a cache, in which the API
 /// server would ignore the size of a page too.
 pub(crate) struct Pages<K> {
     api: Api<K>,
+    part: Part,
     params: ListParams,
     /// The number of objects in the next page.
     limit: u32,
@@ -38,8 +48,18 @@ pub(crate) struct Pages<K> {
 impl<K: Resource + Clone + DeserializeOwned> Pages<K> {
     /// Begins a listing. Each page has this deadline.
     pub(crate) fn new(api: Api<K>, deadline: Duration) -> Self {
+        Self::of_part(api, Part::Whole, deadline)
+    }
+
+    /// Begins a listing of a part of each object. Each page has this deadline.
+    pub(crate) fn of_part(api: Api<K>, part: Part, deadline: Duration) -> Self {
         let params = ListParams::default();
-        Self { api, params, limit: FIRST, deadline, is_done: false }
+        Self { api, part, params, limit: FIRST, deadline, is_done: false }
+    }
+
+    /// Begins with a page of at most this many objects.
+    pub(crate) fn limited(self, limit: u32) -> Self {
+        Self { limit, ..self }
     }
 
     /// Returns the next page; `None` after the last one.
@@ -70,7 +90,11 @@ impl<K: Resource + Clone + DeserializeOwned> Pages<K> {
     /// Reads the body of a page; `None` if it has several objects and more bytes than the budget.
     async fn fetch(&self) -> kube::Result<Option<Vec<u8>>> {
         let params = self.params.clone().limit(self.limit);
-        let request = Request::new(self.api.resource_url()).list(&params);
+        let request = Request::new(self.api.resource_url());
+        let request = match self.part {
+            Part::Whole => request.list(&params),
+            Part::Metadata => request.list_metadata(&params),
+        };
         let request = request.map_err(kube::Error::BuildRequest)?;
         let client = self.api.clone().into_client();
         let stream = std::pin::pin!(client.request_stream(request).await?);

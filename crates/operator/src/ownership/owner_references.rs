@@ -33,6 +33,8 @@ pub(crate) struct OwnerReferences {
 struct Reading {
     /// The UID of the target.
     uid: String,
+    /// The version of the object, if its metadata could be read.
+    version: Option<String>,
     at: Monotonic,
     owner: Option<Controller>,
     /// The manager that could remove the size by its next manifest.
@@ -49,7 +51,8 @@ enum Controller {
 }
 
 impl OwnerReferences {
-    /// Returns why the target is left to its owner, if it is. An answer is kept for a minute.
+    /// Returns why the target is left to its owner, if it is. An answer is kept for a minute, or
+    /// for as long as the object is known to be as it was.
     pub(crate) async fn refusal(
         &mut self,
         client: &ScaleClient,
@@ -58,11 +61,15 @@ impl OwnerReferences {
         view: &ScaleView,
         now: Monotonic,
     ) -> Option<Refusal> {
-        let is_recent =
-            |reading: &Reading| reading.uid == view.uid && now.since(reading.at) < MAX_AGE;
-        if !self.latest.as_ref().is_some_and(is_recent) {
-            let (owner, endangering) = find_owners(client, namespace, target, view).await;
-            self.latest = Some(Reading { uid: view.uid.clone(), at: now, owner, endangering });
+        let is_current = |reading: &Reading| {
+            let version = reading.version.as_deref();
+            client.is_current(namespace, target, &view.location, version)
+        };
+        let is_valid = |reading: &Reading| {
+            reading.uid == view.uid && (now.since(reading.at) < MAX_AGE || is_current(reading))
+        };
+        if !self.latest.as_ref().is_some_and(is_valid) {
+            self.latest = Some(read_owners(client, namespace, target, view, now).await);
         }
         self.refusal_by_owner()
     }
@@ -91,7 +98,13 @@ impl OwnerReferences {
     /// Returns the manager that could remove the size by its next manifest, once for each reading
     /// of the target.
     pub(crate) fn take_endangering(&mut self) -> Option<String> {
-        self.latest.as_mut()?.endangering.take()
+        let latest = self.latest.as_mut()?;
+        let endangering = latest.endangering.take();
+        if endangering.is_some() {
+            // An adoption that fails is tried again, though nothing has changed.
+            latest.version = None;
+        }
+        endangering
     }
 
     /// Records a change in a contest. Returns why the target is left to its owner from now on, if
@@ -114,21 +127,24 @@ impl OwnerReferences {
 
 /// Finds the controller that owns the target, and the manager that could remove its size by the
 /// next manifest. Metadata that cannot be read is no obstacle.
-async fn find_owners(
+async fn read_owners(
     client: &ScaleClient,
     namespace: &str,
     target: &ScaleTargetRef,
     view: &ScaleView,
-) -> (Option<Controller>, Option<String>) {
+    now: Monotonic,
+) -> Reading {
+    let (uid, at) = (view.uid.clone(), now);
+    let unowned = Reading { uid, version: None, at, owner: None, endangering: None };
     // The group owns the adapter of a role, and leaves the size to it.
     if matches!(view.location, ScaleLocation::Adapter(_)) {
-        return (None, None);
+        return unowned;
     }
     let metadata = match client.get_metadata(namespace, target, view).await {
         Ok(metadata) => metadata,
         Err(error) => {
             client.log_refusal(namespace, &target.name, &error);
-            return (None, None);
+            return unowned;
         }
     };
     let owners = metadata.owner_references.as_deref().unwrap_or_default();
@@ -137,8 +153,12 @@ async fn find_owners(
         ScaleLocation::Subresource => metadata::size_owners(&metadata),
         ScaleLocation::Adapter(_) | ScaleLocation::Role(_) => Vec::new(),
     };
-    let endangering = adoption::endangering(&endangering, has_controller).map(str::to_owned);
-    (controller(&target.kind, owners), endangering)
+    Reading {
+        owner: controller(&target.kind, owners),
+        endangering: adoption::endangering(&endangering, has_controller).map(str::to_owned),
+        version: metadata.resource_version,
+        ..unowned
+    }
 }
 
 /// Finds the controller among the owners of an object of this kind.
@@ -169,7 +189,7 @@ mod tests {
     fn owned_by(owner: OwnerReference) -> OwnerReferences {
         let owner = controller("StatefulSet", &[owner]);
         let (uid, at) = ("t".to_owned(), Monotonic::default());
-        let latest = Some(Reading { uid, at, owner, endangering: None });
+        let latest = Some(Reading { uid, version: None, at, owner, endangering: None });
         OwnerReferences { latest, undoing: None }
     }
 

@@ -176,10 +176,13 @@ impl ClusterPodMonitors {
 
 /// Returns the API of PodMonitors, of one namespace or of all.
 pub(crate) fn api(client: &Client, namespace: Option<&str>) -> Api<DynamicObject> {
+    scoped_dynamic(client, namespace, &resource())
+}
+
+/// Returns the kind PodMonitor.
+pub(super) fn resource() -> ApiResource {
     let [group, version, kind, plural] = POD_MONITOR;
-    let resource =
-        ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural);
-    scoped_dynamic(client, namespace, &resource)
+    ApiResource::from_gvk_with_plural(&GroupVersionKind::gvk(group, version, kind), plural)
 }
 
 impl ClusterPodMonitor {

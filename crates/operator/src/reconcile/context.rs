@@ -16,7 +16,7 @@ use crate::{
     lease::Leases,
     ownership::claims::Claims,
     pace::NamespacePace,
-    pod_monitor::{cluster_pod_monitors::ClusterPodMonitors, reconciler::PodMonitorWriter},
+    pod_monitor::{cluster_pod_monitors::ClusterPodMonitors, object::PodMonitorWriter},
     sampling::sources::Sampling,
     scale::client::ScaleClient,
     schema::InstalledSchema,

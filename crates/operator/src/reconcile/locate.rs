@@ -51,7 +51,7 @@ impl Role {
         now: Now,
     ) -> Result<(), StepFailed> {
         let namespace = self.namespace();
-        let view = match self.context.scales.get_scale(&namespace, &self.config.target).await {
+        let view = match self.read_scale(&namespace).await {
             Ok(view) => view,
             Err(error) => {
                 self.record_not_found(&error, now);
@@ -91,6 +91,21 @@ impl Role {
             }
         }
         Ok(())
+    }
+
+    /// Reads the target's scale. One that is known to be as it was last read is not read again,
+    /// unless the last attempt to read or write it failed.
+    async fn read_scale(&self, namespace: &str) -> Result<ScaleView, TargetError> {
+        let (scales, target) = (&self.context.scales, &self.config.target);
+        let read = self.target.as_ref().filter(|target| !target.is_outdated);
+        let read = read.map(|target| &target.view).or(self.refused.as_ref());
+        let current = read.filter(|view| {
+            scales.is_current(namespace, target, &view.location, view.resource_version.as_deref())
+        });
+        match current {
+            Some(view) => Ok(view.clone()),
+            None => scales.get_scale(namespace, target).await,
+        }
     }
 
     /// Makes sure that the target is this autoscaler's own, and ends the step if it is not.
@@ -181,7 +196,7 @@ impl Role {
     /// Leaves the target alone, and says why. Its pods are not sampled meanwhile; what is
     /// remembered of it is in the status.
     fn refuse(&mut self, view: &ScaleView, refusal: &Refusal) -> StepFailed {
-        (self.target, self.refused) = (None, Some(view.scale));
+        (self.target, self.refused) = (None, Some(view.clone()));
         self.sizes = SizeTracker::driven(&view.uid, view.scale.current);
         let RefusalTexts { condition, event, terminal } =
             RefusalTexts::new(&self.reference(), refusal);

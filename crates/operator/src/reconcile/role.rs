@@ -7,7 +7,7 @@ use llm_autoscaler_api::{
     Advice, LLMAutoscaler, LLMAutoscalerStatus, ParsedRole, TargetConfig,
     conditions::ConditionUpdate, messages::EventMessage,
 };
-use llm_autoscaler_core::{Mode, Now, Profile, Scale};
+use llm_autoscaler_core::{Mode, Now, Profile};
 use llm_autoscaler_observe::draining::GatePermission;
 use tokio::sync::Notify;
 
@@ -19,6 +19,7 @@ use crate::{
     },
     pod_monitor::reconciler::PodMonitorReconciler,
     reconcile::{context::Context, decision_log::DecisionLog, target_state::TargetState},
+    scale::view::ScaleView,
     status::{
         event_queue::EventQueue,
         events,
@@ -40,7 +41,7 @@ pub(super) struct Role {
     /// The state of the target, once it has been found.
     pub(super) target: Option<TargetState>,
     /// The scale of the target as last read, while the target is left to another owner.
-    pub(super) refused: Option<Scale>,
+    pub(super) refused: Option<ScaleView>,
     pub(super) claim: ClaimGuard,
     pub(super) owners: OwnerReferences,
     pub(super) sizes: SizeTracker,

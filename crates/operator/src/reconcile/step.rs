@@ -159,8 +159,8 @@ impl Autoscaler {
         let paced = report::paced(self.turn.waits_for(now.monotonic));
         let mut sights = Vec::with_capacity(self.roles.len());
         for role in &mut self.roles {
-            sights.push(match role.refused {
-                Some(scale) => RoleSight::left_alone(scale, role.config.metrics.len()),
+            sights.push(match &role.refused {
+                Some(view) => RoleSight::left_alone(view.scale, role.config.metrics.len()),
                 None => role.observe(now)?,
             });
         }

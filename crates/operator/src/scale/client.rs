@@ -17,9 +17,10 @@ use tracing::{debug, warn};
 
 use crate::{
     clock::Clock,
+    cluster::watched_versions::{ObjectState, WatchedVersions},
     kube_api::{CallError, DEADLINE, patch_as, within, writes::Writes},
     lock::lock,
-    scale::{error::TargetError, kinds},
+    scale::{error::TargetError, kinds, view::ScaleLocation},
 };
 
 /// The age at which an answer of discovery is asked for again: a CRD may be installed meanwhile.
@@ -30,6 +31,7 @@ const LOGGED_EVERY: Duration = Duration::from_mins(10);
 /// Reads and writes the scales of targets.
 pub(crate) struct ScaleClient {
     client: Client,
+    versions: WatchedVersions,
     clock: Clock,
     pub(super) writes: Writes,
     kinds: Mutex<DiscoveredKinds>,
@@ -47,8 +49,38 @@ struct DiscoveredKind {
 
 impl ScaleClient {
     /// Creates a client that has discovered no kind yet.
-    pub(crate) fn new(client: Client, clock: Clock, writes: Writes) -> Self {
-        Self { client, clock, writes, kinds: Mutex::default(), logged: Mutex::default() }
+    pub(crate) fn new(
+        client: Client,
+        versions: WatchedVersions,
+        clock: Clock,
+        writes: Writes,
+    ) -> Self {
+        Self { client, versions, clock, writes, kinds: Mutex::default(), logged: Mutex::default() }
+    }
+
+    /// Returns whether the object that a target's size is written to is known to be as it was
+    /// read, at this version. Where that is not known it has to be read again.
+    ///
+    /// The scale of an adapter's role is made of two objects, and always read.
+    pub(crate) fn is_current(
+        &self,
+        namespace: &str,
+        target: &ScaleTargetRef,
+        location: &ScaleLocation,
+        resource_version: Option<&str>,
+    ) -> bool {
+        let (Some(resource_version), name) = (resource_version, &*target.name) else {
+            return false;
+        };
+        if matches!(location, ScaleLocation::Adapter(_)) {
+            return false;
+        }
+        let key = (target.api_version.clone(), target.kind.clone());
+        let resource = self.kinds().get(&key).map(|known| known.resource.clone());
+        resource.is_some_and(|resource| {
+            let object = ObjectState { namespace, name, resource_version };
+            self.versions.is_current(&resource, object)
+        })
     }
 
     /// Logs that the operator may not read a target's object, every ten minutes at most. Scaling

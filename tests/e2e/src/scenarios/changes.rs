@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use kube::ResourceExt;
 use llm_autoscaler_api::LLMAutoscaler;
-use llm_autoscaler_testbed::{Webhook, wait};
+use llm_autoscaler_testbed::{ApiProxy, Webhook, wait};
 use serde_json::json;
 
 use crate::{Stage, stage::SOON};
@@ -109,8 +109,12 @@ pub(super) async fn load_falls_while_sizes_are_refused(stage: &Stage) -> Result<
     stage.until_replicas("a", 1, SOON).await
 }
 
-/// Without news the operator writes nothing.
-pub(super) async fn quiet_autoscaler_writes_nothing(stage: &Stage) -> Result<()> {
+/// Without news the operator writes nothing, and reads neither target nor metadata again; a size
+/// that is set by hand is noticed all the same.
+pub(super) async fn quiet_autoscaler_asks_for_nothing(stage: &Stage) -> Result<()> {
+    let proxy = ApiProxy::start(stage.control_plane().url()).await?;
+    stage.operator.start_behind(proxy.url())?;
+    let requests = || proxy.count_objects(&stage.namespace);
     stage.engine("a", 1).await?;
     stage.autoscaler("a", json!({"podMonitor": {"mode": "Disabled"}})).await?;
     stage.waiting("a", 5);
@@ -118,7 +122,11 @@ pub(super) async fn quiet_autoscaler_writes_nothing(stage: &Stage) -> Result<()>
     // The value in the first status may be older than the current page.
     tokio::time::sleep(Duration::from_secs(17)).await;
     let before = stage.api::<LLMAutoscaler>().get("a").await?;
-    tokio::time::sleep(Duration::from_secs(18)).await;
+    let asked = requests();
+    // Two ticks, each of which would read the target without its watch.
+    tokio::time::sleep(Duration::from_secs(31)).await;
+    let made = requests() - asked;
+    ensure!(made == 0, "{made} requests in 31 s");
     let after = stage.api::<LLMAutoscaler>().get("a").await?;
     ensure!(
         before.resource_version() == after.resource_version(),
@@ -130,7 +138,13 @@ pub(super) async fn quiet_autoscaler_writes_nothing(stage: &Stage) -> Result<()>
         after.status.is_some_and(|status| status.summary.as_deref() == Some("waiting 5/5")),
         "no values"
     );
-    Ok(())
+    let scale = ["-n", &stage.namespace, "scale", "statefulset/a", "--replicas=2"];
+    stage.control_plane().kubectl(scale).await?;
+    wait::until("the size that was set to be noticed", SOON, async || {
+        let status = stage.api::<LLMAutoscaler>().get("a").await?.status.unwrap_or_default();
+        Ok((status.current_replicas == Some(2)).then_some(()))
+    })
+    .await
 }
 
 /// A size that a person sets is noticed, and kept while the metrics agree with it.

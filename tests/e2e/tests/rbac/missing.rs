@@ -55,7 +55,7 @@ use Place::{Log, Status};
 type Row = (&'static str, &'static str, &'static str, Need, Place);
 
 /// The permissions for everything but the targets.
-const GENERAL: [Row; 22] = [
+const GENERAL: [Row; 23] = [
     ("llmautoscaler.io", "llmautoscalers", "list", Start, Log),
     ("llmautoscaler.io", "llmautoscalers", "watch", Start, Log),
     ("llmautoscaler.io", "llmautoscalers/status", "patch", Size("statefulsets"), Log),
@@ -68,6 +68,7 @@ const GENERAL: [Row; 22] = [
     ("autoscaling.aibrix.ai", "podautoscalers", "list", Start, Log),
     ("monitoring.coreos.com", "podmonitors", "get", Start, Status),
     ("monitoring.coreos.com", "podmonitors", "list", Start, Log),
+    ("monitoring.coreos.com", "podmonitors", "watch", Start, Log),
     ("monitoring.coreos.com", "podmonitors", "patch", Start, Status),
     ("monitoring.coreos.com", "podmonitors", "create", Monitor, Status),
     ("monitoring.coreos.com", "podmonitors", "delete", NoMonitor, Log),
@@ -80,14 +81,15 @@ const GENERAL: [Row; 22] = [
     ("workloads.x-k8s.io", "roleinstances", "list", Drain(DRAINED[1]), Status),
 ];
 
-/// The permissions for targets that are not a `get` or a `patch` of a scale or a `get` of its
-/// object.
-const OF_TARGETS: [Row; 5] = [
+/// The permissions for targets that are not a `get` or a `patch` of a scale, or a `get`, `list` or
+/// `watch` of its object.
+const OF_TARGETS: [Row; 6] = [
     ("workloads.x-k8s.io", "roleinstances", "patch", Drain(DRAINED[1]), Status),
     ("workloads.x-k8s.io", "rolebasedgroups", "get", Start, Status),
     ("workloads.x-k8s.io", "rolebasedgroups", "patch", Size("rolebasedgroups"), Status),
     ("workloads.x-k8s.io", "rolebasedgroupscalingadapters", "get", Start, Status),
-    ("leaderworkerset.x-k8s.io", "leaderworkersets", "list", Size(SCALERS), Log),
+    ("workloads.x-k8s.io", "rolebasedgroups", "list", Start, Log),
+    ("workloads.x-k8s.io", "rolebasedgroups", "watch", Start, Log),
 ];
 const SCALERS: &str = "disaggregatedsetrolescalers";
 
@@ -121,6 +123,8 @@ fn rows() -> Vec<(Grant, Need, Place)> {
     for (group, resource) in SCALED {
         rows.extend([
             (Grant::new(group, resource, "get"), Start, Log),
+            (Grant::new(group, resource, "list"), Start, Log),
+            (Grant::new(group, resource, "watch"), Start, Log),
             (Grant::new(group, &scale(resource), "get"), Start, Status),
             (Grant::new(group, &scale(resource), "patch"), Size(resource), Status),
         ]);

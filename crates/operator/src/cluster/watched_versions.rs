@@ -1,0 +1,240 @@
+//! The versions of targets and PodMonitors, by a watch of the metadata of each kind.
+//!
+//! An object that is as it was read needs no request. Of an object nothing is kept but
+//! a hash of its version under a hash of its name: some tens of bytes, whoever writes what into
+//! its metadata. What is not known, or not known for sure, is read, as if there were no watch.
+
+use std::{
+    collections::{HashMap, hash_map::RandomState},
+    hash::BuildHasher,
+    sync::{Arc, Mutex},
+    time::Duration,
+};
+
+use kube::{
+    Api, Client, ResourceExt,
+    api::{ApiResource, DynamicObject, PartialObjectMeta},
+    runtime::watcher::Event,
+};
+use llm_autoscaler_core::Monotonic;
+use tracing::{debug, info};
+
+use crate::{
+    clock::Clock,
+    cluster::{
+        watch::{NAME, Watch},
+        watch_health::WatchHealth,
+    },
+    kube_api::{
+        CallError, DEADLINE,
+        pages::{Pages, Part},
+    },
+    lock::lock,
+    supervise::{Panic, Supervisor},
+};
+
+/// The largest number of kinds that are watched. The targets of others are read.
+const MOST_KINDS: usize = 32;
+/// The time after which a watch ends that nothing has asked.
+const UNUSED: Duration = Duration::from_mins(10);
+/// The time between two looks whether a watch is used.
+const LOOK_EVERY: Duration = Duration::from_mins(1);
+/// The time after which the permission to watch is tried again.
+const REFUSED_FOR: Duration = Duration::from_mins(10);
+
+/// An object as it was read.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ObjectState<'a> {
+    /// The object's namespace.
+    pub namespace: &'a str,
+    /// The object's name.
+    pub name: &'a str,
+    /// The version that was read.
+    pub resource_version: &'a str,
+}
+
+/// The versions of the objects of all watched kinds. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct WatchedVersions {
+    client: Client,
+    /// The only namespace that the operator serves; all if absent.
+    namespace: Option<String>,
+    clock: Clock,
+    supervisor: Supervisor,
+    kinds: Arc<Mutex<HashMap<KindKey, Arc<Kind>>>>,
+}
+
+/// A kind by its `apiVersion` and plural.
+type KindKey = (String, String);
+
+/// One kind that is watched.
+struct Kind {
+    health: WatchHealth,
+    clock: Clock,
+    /// The time of the latest question.
+    asked: Mutex<Monotonic>,
+    versions: Mutex<Versions>,
+}
+
+impl WatchedVersions {
+    /// Creates the versions of no kind. `client` does not try again by itself.
+    pub(crate) fn new(
+        client: Client,
+        namespace: Option<String>,
+        clock: Clock,
+        supervisor: Supervisor,
+    ) -> Self {
+        Self { client, namespace, clock, supervisor, kinds: Arc::default() }
+    }
+
+    /// Returns whether an object is known to be as it was read. The first question about a kind
+    /// begins its watch.
+    pub(crate) fn is_current(&self, resource: &ApiResource, object: ObjectState<'_>) -> bool {
+        let key = (resource.api_version.clone(), resource.plural.clone());
+        let mut kinds = lock(&self.kinds);
+        if let Some(kind) = kinds.get(&key) {
+            return kind.is_current(object);
+        }
+        if kinds.len() < MOST_KINDS {
+            let kind = Arc::new(Kind::new(self.clock));
+            kinds.insert(key.clone(), kind.clone());
+            let (versions, resource) = (self.clone(), resource.clone());
+            self.supervisor.spawn(NAME, async move {
+                let start = || versions.watch(&kind, &resource);
+                versions.supervisor.repeat(NAME, start, |panic| kind.forget(panic)).await;
+                lock(&versions.kinds).remove(&key);
+            });
+        }
+        false
+    }
+
+    /// Watches one kind for as long as it is asked for.
+    async fn watch(&self, kind: &Arc<Kind>, resource: &ApiResource) {
+        let api: Api<PartialObjectMeta<DynamicObject>> = match &self.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, resource),
+            None => Api::all_with(self.client.clone(), resource),
+        };
+        while !kind.is_unused() {
+            if let Err(error) = try_list(&api).await {
+                report_refusal(resource, &error);
+                tokio::time::sleep(REFUSED_FOR).await;
+                continue;
+            }
+            let health = kind.health.clone();
+            let watch = Watch::new(api.clone(), health, self.clock, self.supervisor.clone());
+            let followed = watch.of_metadata().follow(|event| kind.take(event));
+            tokio::select! {
+                () = followed => {}
+                () = kind.unused() => {}
+            }
+        }
+    }
+}
+
+/// Asks for one object, to learn whether the operator may.
+async fn try_list(api: &Api<PartialObjectMeta<DynamicObject>>) -> Result<(), CallError> {
+    Pages::of_part(api.clone(), Part::Metadata, DEADLINE).limited(1).next().await.map(drop)
+}
+
+fn report_refusal(resource: &ApiResource, error: &CallError) {
+    let kind = &*resource.kind;
+    if error.status() == Some(403) {
+        info!(
+            kind, %error,
+            "objects of this kind cannot be watched, so the scales of targets are read in each \
+             period: allow the operator to list and watch them to have fewer requests"
+        );
+    } else {
+        debug!(kind, %error, "objects of this kind cannot be listed");
+    }
+}
+
+impl Kind {
+    fn new(clock: Clock) -> Self {
+        Self {
+            health: WatchHealth::new("targets", clock),
+            clock,
+            asked: Mutex::new(clock.monotonic()),
+            versions: Mutex::default(),
+        }
+    }
+
+    fn is_current(&self, object: ObjectState<'_>) -> bool {
+        *lock(&self.asked) = self.clock.monotonic();
+        self.health.is_working() && lock(&self.versions).has(object)
+    }
+
+    fn is_unused(&self) -> bool {
+        self.clock.monotonic().since(*lock(&self.asked)) >= UNUSED
+    }
+
+    /// Returns once nothing has asked for a while.
+    async fn unused(&self) {
+        while !self.is_unused() {
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Forgets everything, after a panic.
+    fn forget(&self, panic: &Panic) {
+        lock(&self.versions).begin();
+        self.health.record_failure(panic.to_string());
+    }
+
+    fn take(&self, event: Event<PartialObjectMeta<DynamicObject>>) {
+        let mut versions = lock(&self.versions);
+        match event {
+            Event::Init => versions.begin(),
+            Event::InitApply(object) | Event::Apply(object) => {
+                let namespace = object.namespace().unwrap_or_default();
+                let resource_version = object.resource_version().unwrap_or_default();
+                versions.set(ObjectState {
+                    namespace: &namespace,
+                    name: &object.name_any(),
+                    resource_version: &resource_version,
+                });
+            }
+            Event::Delete(object) => {
+                versions.remove(&object.namespace().unwrap_or_default(), &object.name_any());
+            }
+            Event::InitDone => {}
+        }
+    }
+}
+
+/// The hashes of versions by the hashes of names. The keys of the hashes are drawn at random, so
+/// that nobody can make two names or versions that are one.
+#[derive(Default)]
+struct Versions {
+    hasher: RandomState,
+    known: HashMap<u64, u64>,
+}
+
+impl Versions {
+    /// Forgets all objects: a listing begins.
+    fn begin(&mut self) {
+        self.known = HashMap::new();
+    }
+
+    fn set(&mut self, object: ObjectState<'_>) {
+        let key = self.key(object.namespace, object.name);
+        self.known.insert(key, self.hasher.hash_one(object.resource_version));
+    }
+
+    fn remove(&mut self, namespace: &str, name: &str) {
+        let key = self.key(namespace, name);
+        self.known.remove(&key);
+    }
+
+    fn has(&self, object: ObjectState<'_>) -> bool {
+        let version = self.hasher.hash_one(object.resource_version);
+        self.known.get(&self.key(object.namespace, object.name)) == Some(&version)
+    }
+
+    fn key(&self, namespace: &str, name: &str) -> u64 {
+        self.hasher.hash_one((namespace, name))
+    }
+}
+
+#[cfg(test)]
+mod tests;
