@@ -37,7 +37,8 @@ async fn main() -> ExitCode {
 async fn run() -> Result<()> {
     let count: u32 = argument("--count")?.unwrap_or(40);
     let minutes: f64 = argument("--minutes")?.unwrap_or(5.0);
-    let server = PageServer::start(&EnginePage::Vllm.page(7, 5))?;
+    // Engines without requests: those that have some and answer none would be wedged.
+    let server = PageServer::start(&EnginePage::Vllm.page(0, 0))?;
     let cluster = Cluster::start_with(Options { audit: true, ..Options::default() }).await?;
     let stage = Stage::create(Arc::new(cluster), "api-cost").await?;
     stage.operator.kill();
