@@ -8,6 +8,7 @@
 mod adopt;
 mod autoscaler;
 mod bill;
+mod billed_step;
 pub(crate) mod context;
 pub(crate) mod controller;
 mod decision_label;

@@ -3,7 +3,7 @@
 use llm_autoscaler_core::{Now, RolePlan};
 use llm_autoscaler_observe::billing::{GpuCount, billed, ended};
 
-use crate::reconcile::role::Role;
+use crate::reconcile::{billed_step::BilledStep, role::Role};
 
 /// A thousandth.
 const MILLI: f64 = 1e-3;
@@ -18,6 +18,13 @@ impl Role {
         if target.selector_problem().is_some() {
             return;
         }
+        let members = target.pods.members();
+        let billed_step = target.billed.as_ref();
+        if billed_step.is_some_and(|step| step.goes_on(&members, &plan.reasons, now.monotonic)) {
+            return;
+        }
+        let reasons = plan.reasons.clone();
+        target.billed = Some(BilledStep { members, reasons, at: now.monotonic });
         let departed = target.memory.bill.until().map(|until| target.pods.departed(until));
         let departed = departed.unwrap_or_default();
         let replicas = billed(&target.replicas, &plan.reasons, gpus);

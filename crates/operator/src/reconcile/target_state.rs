@@ -20,6 +20,7 @@ use crate::{
     cluster::pods::PodView,
     drain::{progress::DrainProgress, workload_reader::WorkloadReader},
     pod_monitor::plan::MonitoredPods,
+    reconcile::billed_step::BilledStep,
     sampling::sources::{Sampling, Sources},
     scale::{error::TargetError, view::ScaleView},
 };
@@ -49,6 +50,8 @@ pub(super) struct TargetState {
     woken: Option<Monotonic>,
     /// The memory from step to step.
     pub memory: RoleMemory,
+    /// The latest step that was billed by this process.
+    pub billed: Option<BilledStep>,
     /// True once the first samples were there.
     pub decided: bool,
     /// The sources of its samples.
@@ -133,6 +136,7 @@ impl TargetState {
         Self {
             view,
             is_outdated: false,
+            billed: None,
             selector,
             overlapping: Vec::new(),
             pods,
