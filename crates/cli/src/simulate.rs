@@ -18,6 +18,7 @@ use self::load::LoadArgs;
 pub(crate) use self::{
     numbers::positive,
     policies::{PolicyArgs, print_notes, run},
+    progress::Line,
     world::WorldArgs,
 };
 use crate::output;
@@ -89,6 +90,7 @@ impl Simulate {
             promise: scenario.promise,
             seed: scenario.seed,
             bearable_load: bearable_load(scenario),
+            notes: &[],
             outcomes,
         };
         std::fs::write(file, picture.html())

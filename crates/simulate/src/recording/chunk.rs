@@ -96,6 +96,22 @@ pub struct Counts {
     pub native_histograms: u64,
 }
 
+impl Chunk {
+    /// Adds the chunk of the time that follows.
+    pub fn append(&mut self, later: Self) {
+        self.to = later.to;
+        self.step = self.step.or(later.step);
+        for (index, part) in &later.cells {
+            self.cells.entry(*index).or_default().add(part);
+        }
+        for (index, part) in &later.windows {
+            self.windows.entry(*index).or_default().add(part);
+        }
+        self.covered.extend(later.covered);
+        self.counts.add(later.counts);
+    }
+}
+
 impl Events {
     /// Returns the buckets; `None` without any event.
     pub fn buckets(&self) -> Option<Buckets> {

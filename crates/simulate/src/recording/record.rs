@@ -120,20 +120,11 @@ impl Recording {
                 header.pods, header.namespace
             ))
         })?;
-        let (mut cells, mut windows) = (BTreeMap::new(), BTreeMap::new());
-        let mut counts = Counts::default();
-        let mut times: Vec<(f64, f64)> = Vec::new();
-        for chunk in chunks {
-            for (index, part) in &chunk.cells {
-                cells.entry(*index).or_insert_with(Cell::default).add(part);
-            }
-            for (index, part) in &chunk.windows {
-                windows.entry(*index).or_insert_with(Window::default).add(part);
-            }
-            counts.add(chunk.counts);
-            let since = |at: f64| at - header.from;
-            times.extend(chunk.covered.iter().map(|(start, end)| (since(*start), since(*end))));
-        }
+        let mut all = Chunk::default();
+        chunks.iter().for_each(|chunk| all.append(chunk.clone()));
+        let Chunk { cells, windows, covered: times, counts, .. } = all;
+        let since = |(start, end)| (start - header.from, end - header.from);
+        let mut times: Vec<(f64, f64)> = times.into_iter().map(since).collect();
         times.sort_by(|a, b| a.0.total_cmp(&b.0));
         let mut covered: Vec<(f64, f64)> = Vec::new();
         for (start, end) in times {
