@@ -145,7 +145,7 @@ fn sentences(recording: &Recording, measured: &Measured) -> anyhow::Result<Vec<S
             None => format!("the {what} have no latencies: the server has no histogram of them"),
             Some(found) => format!(
                 "the promise was kept for {:.2} to {:.2} % of {:.0} {what}, as the engines' \
-                 histogram of {of} tells",
+                 histograms tell",
                 found.kept_at_least * 100.0,
                 found.kept_at_most * 100.0,
                 found.events

@@ -230,6 +230,8 @@ impl Server {
                 }
             }
             400 => QueryError::Wording(text),
+            // A server that does not serve yet says nothing in Prometheus's format.
+            503 if words.is_empty() => QueryError::Passing(text),
             // Prometheus and Thanos refuse too many samples with 422, and a query that takes too
             // long with 503; so does a proxy that waits no longer with 504.
             413 | 422 | 503 | 504 => QueryError::TooMuch(text),
