@@ -115,7 +115,7 @@ impl Replay {
         };
         let (compared, notes) = runs.all()?;
         print_notes(&notes);
-        report::print(&self.world, &recording, &compared, &self.output)?;
+        report::print(&self.world, &recording, &compared, self.output)?;
         match &self.html {
             Some(file) => report::write_html(file, &self.world, &runs, &compared),
             None => Ok(()),

@@ -14,7 +14,7 @@ use clap::ValueEnum;
 use llm_autoscaler_simulate::{Outcome, Picture, Scenario, bearable_load, table};
 use serde_json::json;
 
-use self::load::LoadArgs;
+use self::{load::LoadArgs, policies::PolicyRuns};
 pub(crate) use self::{
     numbers::positive,
     policies::{PolicyArgs, print_notes, run},
@@ -66,7 +66,7 @@ impl Simulate {
         self.policies.check()?;
         let (load, warm_up) = (self.load.load()?, self.load.warm_up);
         let scenario = self.world.scenario(load, warm_up, self.replicas, self.seed)?;
-        let (outcomes, notes) = self.policies.run(&scenario)?;
+        let PolicyRuns { outcomes, notes } = self.policies.run(&scenario)?;
         print_notes(&notes);
         if let Some(file) = &self.html {
             self.write_html(file, &scenario, &outcomes)?;

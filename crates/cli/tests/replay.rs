@@ -18,9 +18,8 @@ use axum::{
 };
 use serde_json::{Value, json};
 
-/// The start of the recording, in seconds since 1970, and its end: two hours.
+/// The start of the recording, in seconds since 1970. It takes two hours.
 const FROM: u64 = 1_796_000_000;
-const TO: u64 = FROM + 7_200;
 /// The interval of scrapes.
 const STEP: usize = 15;
 

@@ -110,8 +110,8 @@ pub struct LengthsDef {
 
 impl LengthsDef {
     /// Returns the lengths by these two families, in all versions.
-    const fn of(prompts: &'static [Alternative], answers: &'static [Alternative]) -> Option<Self> {
-        Some(Self { prompts: Term(prompts), answers: Term(answers) })
+    const fn of(prompts: &'static [Alternative], answers: &'static [Alternative]) -> Self {
+        Self { prompts: Term(prompts), answers: Term(answers) }
     }
 }
 

@@ -19,6 +19,8 @@ mod policy;
 mod table;
 pub(crate) mod text;
 
+use std::fmt::Write;
+
 use crate::{
     need::need,
     score::{Outcome, Promise},
@@ -136,8 +138,11 @@ impl Picture<'_> {
         if self.notes.is_empty() {
             return String::new();
         }
-        let sentences: String =
-            self.notes.iter().map(|note| format!("<li>{}</li>\n", escaped(note))).collect();
+        let mut sentences = String::new();
+        for note in self.notes {
+            // Writing to a String cannot fail.
+            let _ = writeln!(sentences, "<li>{}</li>", escaped(note));
+        }
         format!(
             "<section aria-labelledby=\"measured\">\n<h2 id=\"measured\">What was measured</h2>\n\
              <ul>\n{sentences}</ul>\n</section>\n"

@@ -43,7 +43,9 @@ impl RangeArgs {
         if let (None, None, Some(header)) = (self.from, self.to, begun) {
             return Ok((header.from, header.to));
         }
-        let to = seconds(self.to.unwrap_or_else(Utc::now)).floor();
+        #[expect(clippy::disallowed_methods, reason = "a recording is of the time up to now")]
+        let now = Utc::now;
+        let to = seconds(self.to.unwrap_or_else(now)).floor();
         let from = self.from.map_or(to - self.last.as_secs_f64(), seconds);
         ensure!(from < to, "the recording is to begin before it ends: check --from and --to");
         Ok((from, to))

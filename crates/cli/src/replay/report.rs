@@ -23,10 +23,10 @@ pub(super) fn print(
     world: &WorldArgs,
     recording: &Recording,
     compared: &[Compared],
-    format: &Format,
+    format: Format,
 ) -> anyhow::Result<()> {
     let measured = recording.measured(world.promise());
-    if *format == Format::Json {
+    if format == Format::Json {
         let json = json!({
             "recording": recording.header,
             "scrapeInterval": recording.step,
@@ -138,9 +138,7 @@ fn sentences(recording: &Recording, measured: &Measured) -> anyhow::Result<Vec<S
                 .to_owned(),
         );
     }
-    for (what, latency, of) in
-        [("first tokens", measured.ttft, "requests"), ("later tokens", measured.itl, "tokens")]
-    {
+    for (what, latency) in [("first tokens", measured.ttft), ("later tokens", measured.itl)] {
         all.push(match latency {
             None => format!("the {what} have no latencies: the server has no histogram of them"),
             Some(found) => format!(

@@ -33,9 +33,10 @@ impl Runs<'_> {
         for seed in 1..=self.seeds {
             let scenario = self.scenario(seed)?;
             let today = (TODAY.to_owned(), self.today(&scenario));
-            let (outcomes, of_seed) = self.policies.run(&scenario)?;
-            notes = of_seed;
-            for (index, (name, outcome)) in std::iter::once(today).chain(outcomes).enumerate() {
+            let of_seed = self.policies.run(&scenario)?;
+            notes = of_seed.notes;
+            let outcomes = std::iter::once(today).chain(of_seed.outcomes);
+            for (index, (name, outcome)) in outcomes.enumerate() {
                 match compared.get_mut(index) {
                     Some(known) => known.runs.push(outcome),
                     None => compared.push(Compared { name, runs: vec![outcome] }),

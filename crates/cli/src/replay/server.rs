@@ -21,8 +21,8 @@ const LARGEST_RESULT: usize = 1 << 30;
 /// The options of the server.
 #[derive(Debug, clap::Args)]
 pub(super) struct ServerArgs {
-    /// The URL of a server that speaks Prometheus's query API: Prometheus, VictoriaMetrics, Thanos
-    /// Query, Mimir. Its path is what comes before /api/v1.
+    /// The URL of a server that speaks Prometheus's query API, such as Prometheus, Victoria Metrics,
+    /// Thanos Query or Mimir. Its path is what comes before /api/v1.
     #[arg(long, value_name = "URL")]
     prometheus: Option<String>,
     /// A file with a token, which is sent as Authorization: Bearer.
@@ -200,13 +200,12 @@ impl Server {
                     Err(QueryError::Final("the server answered a range with a number".to_owned()))
                 }
             },
-            Ok(_) => Err(self.refused(status, String::new()).await),
             Err(error @ ResponseError::TooLarge(_)) => Err(QueryError::TooMuch(error.to_string())),
             Err(error @ ResponseError::Rejected { .. }) => {
                 Err(self.refused(status, error.to_string()).await)
             }
             Err(error) if status.is_success() => Err(QueryError::Final(error.to_string())),
-            Err(_) => Err(self.refused(status, String::new()).await),
+            Ok(_) | Err(_) => Err(self.refused(status, String::new()).await),
         }
     }
 

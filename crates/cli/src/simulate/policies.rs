@@ -34,6 +34,15 @@ pub(crate) struct PolicyArgs {
     max: u32,
 }
 
+/// The runs of all autoscalers.
+#[derive(Debug)]
+pub(crate) struct PolicyRuns {
+    /// The outcomes by the names of the autoscalers.
+    pub(crate) outcomes: Vec<(String, Outcome)>,
+    /// What is not simulated of an LLMAutoscaler.
+    pub(crate) notes: Vec<String>,
+}
+
 impl PolicyArgs {
     /// Returns true if no autoscaler is named.
     pub(crate) fn is_empty(&self) -> bool {
@@ -51,12 +60,8 @@ impl PolicyArgs {
         Ok(())
     }
 
-    /// Runs a scenario under each autoscaler. Returns the outcomes by the names of the autoscalers,
-    /// and what is not simulated of an LLMAutoscaler.
-    pub(crate) fn run(
-        &self,
-        scenario: &Scenario,
-    ) -> anyhow::Result<(Vec<(String, Outcome)>, Vec<String>)> {
+    /// Runs a scenario under each autoscaler.
+    pub(crate) fn run(&self, scenario: &Scenario) -> anyhow::Result<PolicyRuns> {
         let (mut outcomes, mut notes) = (Vec::new(), Vec::new());
         for file in &self.autoscaler {
             let (name, spec, victims) = read_autoscaler(file)?;
@@ -81,7 +86,7 @@ impl PolicyArgs {
             let mut autoscaler = policy(name, &scenario.policy_context(limits))?;
             outcomes.push((name.clone(), run(scenario, name, &mut *autoscaler)));
         }
-        Ok((outcomes, notes))
+        Ok(PolicyRuns { outcomes, notes })
     }
 }
 

@@ -23,10 +23,10 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     repeat_labels: &[],
     sleep: None,
     progress: Some(PROGRESS),
-    lengths: LengthsDef::of(
+    lengths: Some(LengthsDef::of(
         &[Alternative::always("lmdeploy:request_prompt_tokens")],
         &[Alternative::always("lmdeploy:request_generation_tokens")],
-    ),
+    )),
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,

@@ -73,17 +73,16 @@ mod tests {
 
     #[test]
     fn amounts_are_spread_over_their_time() {
-        // from, to, and the arrivals of the cells from index 0
-        let table: [(f64, f64, &[(u64, f64)]); 7] = [
-            (1000.0, 1010.0, &[(0, 8.0)]),
+        // from, to, and the arrivals of the cells by their index
+        for (from, to, expected) in [
+            (1000.0, 1010.0, &[(0, 8.0)][..]),
             (1005.0, 1015.0, &[(0, 4.0), (1, 4.0)]),
             (1002.5, 1012.5, &[(0, 6.0), (1, 2.0)]),
             (1000.0, 1040.0, &[(0, 2.0), (1, 2.0), (2, 2.0), (3, 2.0)]),
             (1010.0, 1010.0, &[(1, 8.0)]),
             (1007.0, 1007.0, &[(0, 8.0)]),
             (990.0, 1010.0, &[(0, 8.0)]),
-        ];
-        for (from, to, expected) in table {
+        ] {
             let mut cells = BTreeMap::new();
             GRID.spread(&mut cells, from, to, &Cell { arrivals: 8.0, ..Cell::default() });
             let found: Vec<_> = cells.iter().map(|(index, cell)| (*index, cell.arrivals)).collect();
@@ -94,14 +93,13 @@ mod tests {
     #[test]
     fn times_are_covered_as_long_as_no_sample_is_missing() {
         // Two and a half intervals of 10 s are no gap yet.
-        let table: [(&[f64], Option<(f64, f64)>, &[(f64, f64)]); 5] = [
-            (&[], None, &[]),
+        for (times, open, expected) in [
+            (&[][..], None, &[][..]),
             (&[], Some((1.0, 9.0)), &[(1.0, 9.0)]),
             (&[10.0, 20.0, 45.0], None, &[(10.0, 45.0)]),
             (&[10.0, 20.0, 46.0, 50.0], None, &[(10.0, 20.0), (46.0, 50.0)]),
             (&[30.0, 60.0], Some((1.0, 9.0)), &[(1.0, 30.0), (60.0, 60.0)]),
-        ];
-        for (times, open, expected) in table {
+        ] {
             assert_eq!(cover(GRID, times, open), expected, "{times:?} after {open:?}");
         }
     }

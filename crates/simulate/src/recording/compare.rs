@@ -27,6 +27,9 @@ pub struct Compared {
     pub runs: Vec<Outcome>,
 }
 
+/// A number of an outcome.
+type Number = fn(&Outcome) -> Option<f64>;
+
 /// The heads of the columns.
 const HEADS: [&str; 9] = [
     "POLICY",
@@ -64,35 +67,35 @@ impl Compared {
     }
 
     fn row(&self) -> [String; 9] {
-        let cell = |of: &dyn Fn(&Outcome) -> Option<f64>, format: &dyn Fn(f64) -> String| {
+        let cell = |of: Number, format: fn(f64) -> String| {
             self.range(of).map_or_else(|| "-".to_owned(), |range| range.text(format))
         };
         [
             self.name.clone(),
-            cell(&|it| Some(it.attainment), &percent),
-            cell(&|it| it.first_tokens_in_time, &percent),
-            cell(&|it| Some(it.gpu_hours), &|it| format!("{it:.2}")),
-            cell(&|it| Some(it.mean_replicas), &|it| format!("{it:.2}")),
-            cell(&|it| Some(f64::from(it.peak_replicas)), &|it| format!("{it:.0}")),
-            cell(&|it| it.ttft_p99, &latency),
-            cell(&|it| it.itl_p99, &latency),
-            cell(&|it| Some(f64::from(it.changes)), &|it| format!("{it:.0}")),
+            cell(|it| Some(it.attainment), percent),
+            cell(|it| it.first_tokens_in_time, percent),
+            cell(|it| Some(it.gpu_hours), |it| format!("{it:.2}")),
+            cell(|it| Some(it.mean_replicas), |it| format!("{it:.2}")),
+            cell(|it| Some(f64::from(it.peak_replicas)), |it| format!("{it:.0}")),
+            cell(|it| it.ttft_p99, latency),
+            cell(|it| it.itl_p99, latency),
+            cell(|it| Some(f64::from(it.changes)), |it| format!("{it:.0}")),
         ]
     }
 
     /// Returns the runs together: each number with its range.
     pub fn json(&self) -> serde_json::Value {
-        let ranges: [(&str, &dyn Fn(&Outcome) -> Option<f64>); 10] = [
-            ("attainment", &|it| Some(it.attainment)),
-            ("firstTokensInTime", &|it| it.first_tokens_in_time),
-            ("worstFiveMinutes", &|it| Some(it.worst_five_minutes)),
-            ("gpuHours", &|it| Some(it.gpu_hours)),
-            ("meanReplicas", &|it| Some(it.mean_replicas)),
-            ("peakReplicas", &|it| Some(f64::from(it.peak_replicas))),
-            ("ttftP99", &|it| it.ttft_p99),
-            ("itlP99", &|it| it.itl_p99),
-            ("changes", &|it| Some(f64::from(it.changes))),
-            ("cutOff", &|it| Some(it.cut_off as f64)),
+        let ranges: [(&str, Number); 10] = [
+            ("attainment", |it| Some(it.attainment)),
+            ("firstTokensInTime", |it| it.first_tokens_in_time),
+            ("worstFiveMinutes", |it| Some(it.worst_five_minutes)),
+            ("gpuHours", |it| Some(it.gpu_hours)),
+            ("meanReplicas", |it| Some(it.mean_replicas)),
+            ("peakReplicas", |it| Some(f64::from(it.peak_replicas))),
+            ("ttftP99", |it| it.ttft_p99),
+            ("itlP99", |it| it.itl_p99),
+            ("changes", |it| Some(f64::from(it.changes))),
+            ("cutOff", |it| Some(it.cut_off as f64)),
         ];
         let ranges = ranges.map(|(name, of)| (name.to_owned(), serde_json::json!(self.range(of))));
         let mut json = serde_json::Value::Object(ranges.into_iter().collect());

@@ -83,7 +83,9 @@ impl Recording {
         let windows = || self.windows.range(window.saturating_sub(REACH)..=window + REACH);
         let shape = |of: fn(&super::Window) -> &Events| {
             let mut events = Events::default();
-            windows().for_each(|(_, window)| events.merge(of(window)));
+            for (_, window) in windows() {
+                events.merge(of(window));
+            }
             events.buckets().map_or(LengthShape::Lognormal(sigma), LengthShape::Buckets)
         };
         let of = |shape: LengthShape, mean: f64, rng: &mut Rng| {

@@ -13,6 +13,10 @@ use crate::score::Promise;
 /// part of it.
 const CHANGES_BY: f64 = 0.75;
 
+/// The shortest time at an end of the samples in which scrapes may still be missing, in seconds: a
+/// server spreads them over its interval, and may be late.
+const SHORTEST_EDGE: f64 = 3.0;
+
 /// The fleet that ran, and how fast its engines were.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -84,7 +88,9 @@ impl Recording {
         let hours = |of: fn(&Cell) -> f64| self.sum(of) / 3_600.0;
         let latency = |of: fn(&Window) -> &Events, promised: f64| {
             let mut all = Events::default();
-            self.windows.values().for_each(|window| all.merge(of(window)));
+            for window in self.windows.values() {
+                all.merge(of(window));
+            }
             all.buckets().map(|buckets| Latency::of(&buckets, promised))
         };
         let replica_hours = hours(Cell::existing_or_serving);
@@ -108,25 +114,46 @@ impl Recording {
     }
 
     /// Returns the replicas over time, and those that served. In a time without samples the former
-    /// numbers stay: an empty result is no fleet of zero.
+    /// numbers stay: an empty result is no fleet of zero. So they do where samples end, because the
+    /// next scrape of a pod is not there yet.
     fn fleet(&self) -> Vec<(f64, u32, u32)> {
+        let edge = self.step.max(SHORTEST_EDGE);
         let mut fleet: Vec<(f64, u32, u32)> = Vec::new();
-        for index in (0..self.cell_count()).filter(|index| self.is_covered(*index)) {
+        for index in 0..self.cell_count() {
+            let Some((start, end)) = self.covering(index) else { continue };
+            let at = index as f64 * self.step;
             let cell = self.cells.get(&index).copied().unwrap_or_default();
             let seconds = self.covered_seconds(index).max(self.step / 2.0);
+            let is_ending = end - at < 2.0 * edge;
             let number = |seconds_of_pods: f64, former: Option<u32>| {
                 let exact = seconds_of_pods / seconds;
-                let is_former = |former: &u32| (exact - f64::from(*former)).abs() < CHANGES_BY;
+                let is_former = |former: &u32| {
+                    let off = exact - f64::from(*former);
+                    off.abs() < CHANGES_BY || (is_ending && off < 0.0)
+                };
                 former.filter(is_former).unwrap_or(exact.round() as u32)
             };
             let former = fleet.last().copied();
             let replicas = number(cell.existing_or_serving(), former.map(|it| it.1));
             let serving = number(cell.serving, former.map(|it| it.2)).min(replicas);
-            if former.is_none_or(|former| (former.1, former.2) != (replicas, serving)) {
-                fleet.push((index as f64 * self.step, replicas, serving));
+            match fleet.last_mut() {
+                // Where samples begin, the first scrapes come one after the other.
+                Some(last) if at - start < edge && last.0 >= start - self.step => {
+                    (last.1, last.2) = (last.1.max(replicas), last.2.max(serving));
+                }
+                Some(last) if (last.1, last.2) == (replicas, serving) => {}
+                _ => fleet.push((at, replicas, serving)),
             }
         }
         fleet
+    }
+
+    /// Returns the time with samples that the middle of a cell is in.
+    fn covering(&self, index: u64) -> Option<(f64, f64)> {
+        let middle = (index as f64 + 0.5) * self.step;
+        let before = self.covered.partition_point(|(start, _)| *start <= middle);
+        let found = self.covered[before.checked_sub(1)?];
+        (middle <= found.1).then_some(found)
     }
 
     fn covered_seconds(&self, index: u64) -> f64 {

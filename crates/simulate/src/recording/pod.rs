@@ -181,11 +181,10 @@ impl Scrape {
         let running = number(Quantity::Running).unwrap_or_default();
         let waiting = number(Quantity::Waiting).unwrap_or_default();
         let restarted = is_restarted.then(|| self.in_flight.unwrap_or_default());
-        let before = match (is_restarted, self.in_flight) {
-            (true, _) => 0.0,
-            (false, Some(before)) => before,
-            (false, None) if start == Start::Unknown => in_flight,
-            (false, None) => 0.0,
+        let before = match self.in_flight {
+            Some(before) if !is_restarted => before,
+            None if start == Start::Unknown => in_flight,
+            Some(_) | None => 0.0,
         };
         let deficit = if is_restarted { 0.0 } else { self.deficit };
         let arrivals = ended + in_flight - before - deficit;

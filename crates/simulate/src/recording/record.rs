@@ -121,7 +121,9 @@ impl Recording {
             ))
         })?;
         let mut all = Chunk::default();
-        chunks.iter().for_each(|chunk| all.append(chunk.clone()));
+        for chunk in chunks {
+            all.append(chunk.clone());
+        }
         let Chunk { cells, windows, covered: times, counts, .. } = all;
         let since = |(start, end)| (start - header.from, end - header.from);
         let mut times: Vec<(f64, f64)> = times.into_iter().map(since).collect();
@@ -176,12 +178,6 @@ impl Recording {
 
     pub(super) fn grid(&self) -> Grid {
         Grid { from: 0.0, step: self.step }
-    }
-
-    /// Returns true if samples cover the middle of a cell.
-    pub(super) fn is_covered(&self, index: u64) -> bool {
-        let middle = (index as f64 + 0.5) * self.step;
-        self.covered.iter().any(|(start, end)| *start <= middle && middle <= *end)
     }
 
     /// Returns the number of cells.

@@ -152,7 +152,7 @@ mod tests {
             replica_labels: Vec::new(),
             matchers: vec![("cluster".to_owned(), "eu-1".to_owned())],
         };
-        let selector = selection.selector(&["up", "vllm:x"], Duration::from_mins(60));
+        let selector = selection.selector(&["up", "vllm:x"], Duration::from_hours(1));
         let expected =
             r#"{__name__=~"up|vllm:x",namespace="models",pod=~"qwen-.*",cluster="eu-1"}[60m]"#;
         assert_eq!(selector, expected);

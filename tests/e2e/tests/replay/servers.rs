@@ -56,7 +56,7 @@ pub(crate) async fn prometheus_finds_the_load(stage: &Stage) -> Result<String> {
     let proxy = Proxy::start(server.url(), 2).await?;
     let cut_off = Replay { server: proxy.url(), folder: "cut-off", ..whole };
     let mut child = cut_off.spawn()?;
-    wait::until("the second chunk", Duration::from_secs(60), async || {
+    wait::until("the second chunk", Duration::from_mins(1), async || {
         Ok(proxy.is_holding().then_some(()))
     })
     .await?;

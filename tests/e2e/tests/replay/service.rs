@@ -113,7 +113,7 @@ async fn scale(stage: &Stage, replicas: i32) -> Result<()> {
     let patch = json!({"spec": {"replicas": replicas}});
     let sets = stage.api::<StatefulSet>();
     sets.patch("llm", &PatchParams::default(), &Patch::Merge(patch)).await?;
-    wait::until("the replicas", Duration::from_secs(60), async || {
+    wait::until("the replicas", Duration::from_mins(1), async || {
         let status = sets.get("llm").await?.status.unwrap_or_default();
         Ok((status.ready_replicas == Some(replicas)).then_some(()))
     })

@@ -92,8 +92,8 @@ fn steady(samples: &[(i32, i32, i32)]) -> Server {
 
 #[test]
 fn requests_arrive_when_they_have_ended_or_are_in_flight() {
-    let table: [(&str, &[(i32, i32, i32)], f64); 7] = [
-        ("ended", &[(10, 50, 0), (20, 53, 0), (30, 58, 0)], 8.0),
+    for (what, samples, expected) in [
+        ("ended", &[(10, 50, 0), (20, 53, 0), (30, 58, 0)][..], 8.0),
         ("in flight", &[(10, 50, 1), (20, 50, 4), (30, 52, 4)], 5.0),
         ("ended later", &[(10, 50, 4), (20, 54, 0), (30, 54, 0)], 0.0),
         // The gauge is ahead of the counter for a moment.
@@ -102,8 +102,7 @@ fn requests_arrive_when_they_have_ended_or_are_in_flight() {
         ("restart", &[(10, 50, 3), (20, 52, 3), (30, 3, 1)], 6.0),
         ("a lost scrape", &[(10, 50, 0), (20, 52, 0), (40, 58, 0)], 8.0),
         ("a gap", &[(10, 50, 0), (20, 52, 0), (30, 54, 0), (90, 60, 0)], 10.0),
-    ];
-    for (what, samples, expected) in table {
+    ] {
         let found = steady(samples).requests();
         assert!((found - expected).abs() < 1e-6, "{what}: {found}, not {expected}");
     }
@@ -210,6 +209,17 @@ fn the_fleet_has_pods_from_their_first_scrape_on() {
     // 100 s of the old pod and 50 s of the new one, of which it loaded for 20 s.
     assert!((measured.replica_hours * 3_600.0 - 150.0).abs() < 1e-6, "{measured:?}");
     assert!((measured.serving_hours * 3_600.0 - 130.0).abs() < 1e-6, "{measured:?}");
+}
+
+#[test]
+fn the_ends_of_the_samples_are_no_changes_of_the_fleet() {
+    // The scrapes of the two pods are 9 s apart.
+    let of = |offset: i32| -> Vec<(i32, i32, i32)> {
+        (1..=10).map(|at| (10 * at + offset, 0, 0)).collect()
+    };
+    let server = steady(&of(0)).engine("b", "10.0.0.2:8000", &of(9));
+    let fleet = server.record(130, 30).unwrap().measured(crate::Promise::default()).fleet;
+    assert_eq!(fleet, [(10.0, 2, 2)]);
 }
 
 #[test]
