@@ -177,6 +177,11 @@ test-backends: controlplane monitoring backends ## scaling by a real Prometheus,
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test backends
 
+.PHONY: test-replay
+test-replay: controlplane monitoring backends ## replay of a load that real Prometheus, VictoriaMetrics and Thanos scraped (3 minutes); REPLAY_SECONDS=600 for ten minutes of load
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test replay
+
 .PHONY: test-lws
 test-lws: controlplane lws ## LeaderWorkerSets, with their real controllers: groups of pods that are one replica each
 	$(CARGO) build --locked -p llm-autoscaler

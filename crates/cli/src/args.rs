@@ -19,6 +19,7 @@ use crate::{
     logging::Logging,
     output,
     probe::Probe,
+    replay::Replay,
     simulate::Simulate,
     source_credentials,
     ui::Ui,
@@ -74,6 +75,12 @@ pub(crate) enum Command {
     /// The load is a trace, or random arrivals of a shape. The autoscalers are LLMAutoscalers in
     /// files, which decide by the operator's own functions, and policies by name.
     Simulate(Box<Simulate>),
+    /// Record the load and the fleet of a service from a Prometheus, and simulate autoscalers with
+    /// it.
+    ///
+    /// The report says what the autoscaler of today did, and what others would have done
+    /// (docs/replay.md). A recording that was interrupted goes on when the command is run again.
+    Replay(Box<Replay>),
 }
 
 /// The options of the operator.

@@ -16,6 +16,7 @@ mod one_line;
 mod outlook;
 mod output;
 mod probe;
+mod replay;
 mod simulate;
 mod source_credentials;
 mod traces;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         Command::Evaluate(evaluate) => evaluate.evaluate(),
         Command::Bill(bill) => with_cluster(bill.bill()),
         Command::Simulate(simulate) => simulate.simulate(),
+        Command::Replay(replay) => replay.replay(),
         Command::Explain(explain) => with_cluster(explain.explain()),
         Command::Convert(convert) => match convert.convert() {
             Ok(status) => return status,

@@ -2,31 +2,24 @@
 
 mod faults;
 mod load;
+mod numbers;
+mod policies;
 mod progress;
+mod world;
 
-use std::{
-    collections::BTreeMap,
-    io::Write,
-    path::{Path, PathBuf},
-};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::ValueEnum;
-use kube::core::TypeMeta;
-use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerSpec};
-use llm_autoscaler_core::Profile;
-use llm_autoscaler_simulate::{
-    DEFAULT_PROFILE, EngineProfile, Outcome, Picture, Promise, Routing, Scenario, Victims,
-    bearable_load, clairvoyant,
-    policy::{Autoscaler, CLAIRVOYANT, Limits, Spec, policy},
-    table,
-};
+use llm_autoscaler_simulate::{Outcome, Picture, Scenario, bearable_load, table};
 use serde_json::json;
 
-use self::{
-    faults::{FaultArgs, StartArgs},
-    load::LoadArgs,
+use self::{load::LoadArgs, policies::PolicyRuns};
+pub(crate) use self::{
+    numbers::positive,
+    policies::{PolicyArgs, print_notes, run},
     progress::Line,
+    world::WorldArgs,
 };
 use crate::output;
 
@@ -35,55 +28,13 @@ use crate::output;
 pub(crate) struct Simulate {
     #[command(flatten)]
     load: LoadArgs,
-    /// A file with an LLMAutoscaler, as it is applied to a cluster. May be repeated.
-    #[arg(long, value_name = "FILE")]
-    autoscaler: Vec<PathBuf>,
-    /// A policy by name, such as static=8, hpa-queue=5 or kpa; docs/simulate.md lists them. May be
-    /// repeated.
-    #[arg(long, value_name = "NAME[=NUMBER]")]
-    policy: Vec<String>,
-    /// The engine of each replica: a profile of docs/simulate.md.
-    #[arg(long, default_value = DEFAULT_PROFILE, value_name = "NAME")]
-    profile: String,
-    /// A file with profiles of one's own, in the format of crates/simulate/data/profiles.json.
-    #[arg(long, value_name = "FILE")]
-    profiles: Option<PathBuf>,
-    /// The share of prompt tokens that the prefix cache has, from 0 to 1.
-    #[arg(long, default_value_t = 0.0, value_parser = share)]
-    cached: f64,
-    /// The promised time to first token, in seconds. Long prompts have four times their own
-    /// prefill.
-    #[arg(long, default_value_t = 2.0, value_parser = positive, value_name = "SECONDS")]
-    ttft: f64,
-    /// The promised mean time between two tokens of a request, in seconds.
-    #[arg(long, default_value_t = 0.1, value_parser = positive, value_name = "SECONDS")]
-    itl: f64,
-    /// The share of requests that both are promised for, in percent.
-    #[arg(long, default_value_t = 99.0, value_parser = percent)]
-    percentile: f64,
-    /// How requests get their replicas: least-outstanding, round-robin or random at arrival, or
-    /// shared-queue of a gateway.
-    #[arg(long, default_value = "least-outstanding", value_name = "RULE")]
-    routing: Routing,
     #[command(flatten)]
-    starts: StartArgs,
+    policies: PolicyArgs,
     #[command(flatten)]
-    faults: FaultArgs,
-    /// The GPUs of the cluster. Pods beyond them have no node.
-    #[arg(long, value_name = "GPUS")]
-    max_gpus: Option<u32>,
+    world: WorldArgs,
     /// The replicas at the start of the warm-up.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     replicas: u32,
-    /// The lower limit of the size, for policies by name.
-    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
-    min: u32,
-    /// The upper limit of the size, for policies by name.
-    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
-    max: u32,
-    /// The time that a terminating pod has for its requests, in seconds.
-    #[arg(long, default_value_t = 30.0, value_parser = positive, value_name = "SECONDS")]
-    grace: f64,
     /// The seed of all random numbers: equal seeds have equal results.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -95,8 +46,9 @@ pub(crate) struct Simulate {
     html: Option<PathBuf>,
 }
 
+/// The format of a result.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Format {
+pub(crate) enum Format {
     /// A row for each policy.
     Table,
     /// One object with all numbers, a timeline, and the changes of size with their reasons.
@@ -107,80 +59,19 @@ impl Simulate {
     /// Runs the load under each autoscaler, and prints the outcomes.
     pub(crate) fn simulate(&self) -> anyhow::Result<()> {
         anyhow::ensure!(
-            !self.autoscaler.is_empty() || !self.policy.is_empty(),
+            !self.policies.is_empty(),
             "there is nothing to simulate; name an autoscaler with --autoscaler FILE or --policy \
              NAME"
         );
-        anyhow::ensure!(
-            self.min <= self.max,
-            "--min={} is more than --max={}; lower --min or raise --max",
-            self.min,
-            self.max
-        );
-        let scenario = self.scenario()?;
-        let mut outcomes = Vec::new();
-        let mut notes = Vec::new();
-        for file in &self.autoscaler {
-            let (name, spec, victims) = read_autoscaler(file)?;
-            let mut autoscaler = Spec::new(&spec, Profile::Default, scenario.faults.delay)
-                .with_context(|| format!("{}: the LLMAutoscaler {name}", file.display()))?;
-            notes.extend(autoscaler.notes().iter().map(|note| format!("{name}: {note}")));
-            let scenario = Scenario { victims, ..scenario.clone() };
-            outcomes.push((name.clone(), run(&scenario, &name, &mut autoscaler)));
-        }
-        let limits = Limits { min: self.min, max: self.max };
-        for name in &self.policy {
-            if name == CLAIRVOYANT {
-                let mut line = Line::of(name);
-                let bound = clairvoyant(&scenario, limits, &mut |it| line.show(it));
-                let bound = bound.with_context(|| {
-                    let max = limits.max;
-                    format!("{name}: {max} replicas do not keep the promise; raise --max")
-                })?;
-                outcomes.push((name.clone(), bound.outcome));
-                continue;
-            }
-            let mut autoscaler = policy(name, &scenario.policy_context(limits))?;
-            outcomes.push((name.clone(), run(&scenario, name, &mut *autoscaler)));
-        }
-        for note in notes {
-            let _ = writeln!(std::io::stderr().lock(), "llm-autoscaler: {note}");
-        }
+        self.policies.check()?;
+        let (load, warm_up) = (self.load.load()?, self.load.warm_up);
+        let scenario = self.world.scenario(load, warm_up, self.replicas, self.seed)?;
+        let PolicyRuns { outcomes, notes } = self.policies.run(&scenario)?;
+        print_notes(&notes);
         if let Some(file) = &self.html {
             self.write_html(file, &scenario, &outcomes)?;
         }
         self.print(&scenario, &outcomes)
-    }
-
-    fn scenario(&self) -> anyhow::Result<Scenario> {
-        let profile = match &self.profiles {
-            None => EngineProfile::named(&self.profile)?,
-            Some(file) => {
-                let mut profiles: BTreeMap<_, _> = EngineProfile::parse(&read(file)?)?;
-                profiles.remove(&self.profile).with_context(|| {
-                    format!("{} has no profile {}", file.display(), self.profile)
-                })?
-            }
-        };
-        Ok(Scenario {
-            load: self.load.load()?,
-            warm_up: self.load.warm_up,
-            profile,
-            cached: self.cached,
-            promise: Promise {
-                time_to_first_token: self.ttft,
-                inter_token_latency: self.itl,
-                percentile: self.percentile,
-            },
-            routing: self.routing,
-            starts: self.starts.starts(),
-            faults: self.faults.faults(),
-            gpu_limit: self.max_gpus,
-            replicas: self.replicas,
-            grace: self.grace,
-            victims: Victims::NotReady,
-            seed: self.seed,
-        })
     }
 
     fn write_html(
@@ -192,10 +83,14 @@ impl Simulate {
         let profile = &scenario.profile;
         let picture = Picture {
             load: &self.load.words(),
-            engine: &format!("{} on {} ({})", profile.model, profile.accelerator, self.profile),
+            engine: &format!(
+                "{} on {} ({})",
+                profile.model, profile.accelerator, self.world.profile
+            ),
             promise: scenario.promise,
             seed: scenario.seed,
             bearable_load: bearable_load(scenario),
+            notes: &[],
             outcomes,
         };
         std::fs::write(file, picture.html())
@@ -214,61 +109,10 @@ impl Simulate {
         let policies = policies.collect::<anyhow::Result<Vec<_>>>()?;
         let json = json!({
             "promise": scenario.promise,
-            "profile": self.profile,
+            "profile": self.world.profile,
             "seed": self.seed,
             "policies": policies,
         });
         output::print(&format!("{}\n", serde_json::to_string_pretty(&json)?))
     }
-}
-
-/// Runs one autoscaler. On a terminal, standard error has a line with the progress.
-fn run(scenario: &Scenario, name: &str, autoscaler: &mut dyn Autoscaler) -> Outcome {
-    let mut line = Line::of(name);
-    scenario.run(autoscaler, &mut |progress| line.show(progress))
-}
-
-/// Reads a file with an LLMAutoscaler. Returns its name, its spec, and the order in which its
-/// target removes pods.
-fn read_autoscaler(file: &Path) -> anyhow::Result<(String, LLMAutoscalerSpec, Victims)> {
-    let text = read(file)?;
-    let found = serde_saphyr::from_str(&text).map_or(None, |it: TypeMeta| Some(it.kind));
-    if let Some(kind) = found.filter(|kind| kind != "LLMAutoscaler") {
-        anyhow::bail!("{} has an object of kind {kind}; give an LLMAutoscaler", file.display());
-    }
-    let object: LLMAutoscaler = serde_saphyr::from_str(&text)
-        .with_context(|| format!("{} is to have one LLMAutoscaler", file.display()))?;
-    let kind = object.spec.scale_target_ref.as_ref().map(|target| target.kind.clone());
-    let victims = match kind.as_deref() {
-        Some("Deployment") => Victims::NotReady,
-        _ => Victims::Newest,
-    };
-    let name = object.metadata.name.unwrap_or_else(|| file.display().to_string());
-    Ok((name, object.spec, victims))
-}
-
-fn read(file: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))
-}
-
-/// Parses a number of at least 0.
-fn positive(text: &str) -> Result<f64, String> {
-    let number: f64 = text.parse().map_err(|_| "it is to be a number".to_owned())?;
-    if number.is_finite() && number >= 0.0 {
-        Ok(number)
-    } else {
-        Err("it is to be a number of at least 0".to_owned())
-    }
-}
-
-/// Parses a number of percent.
-fn percent(text: &str) -> Result<f64, String> {
-    let percent = positive(text)?;
-    if percent <= 100.0 { Ok(percent) } else { Err("it is to be a number up to 100".to_owned()) }
-}
-
-/// Parses a share.
-fn share(text: &str) -> Result<f64, String> {
-    let share = positive(text)?;
-    if share <= 1.0 { Ok(share) } else { Err("it is to be a share from 0 to 1".to_owned()) }
 }

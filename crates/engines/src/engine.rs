@@ -10,7 +10,7 @@ mod tgi;
 mod vllm;
 
 use crate::{
-    definition::{IdleRule, SignalDef, Term, recipe},
+    definition::{Alternative, IdleRule, SignalDef, Term, recipe},
     kind::{Fold, Kind},
     recipe::{Absence, Recipe},
     signal::Signal,
@@ -61,6 +61,8 @@ pub struct EngineProfile {
     pub sleep: Option<SleepDef>,
     /// The counters that tell if it makes progress, where it has them.
     pub progress: Option<ProgressDef>,
+    /// The histograms of the lengths of its requests, where it has them.
+    pub lengths: Option<LengthsDef>,
     /// The signals that it reports.
     pub signals: &'static [SignalDef],
     /// The pages that prove that it has had no request yet.
@@ -95,6 +97,22 @@ pub struct ProgressDef {
     /// A sentence about the versions and pages without the counters, of which an engine is never
     /// called wedged; empty if there are none.
     pub missing: &'static str,
+}
+
+/// The histograms by which an engine tells the lengths of its requests, in tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LengthsDef {
+    /// The lengths of prompts.
+    pub prompts: Term,
+    /// The lengths of answers.
+    pub answers: Term,
+}
+
+impl LengthsDef {
+    /// Returns the lengths by these two families, in all versions.
+    const fn of(prompts: &'static [Alternative], answers: &'static [Alternative]) -> Self {
+        Self { prompts: Term(prompts), answers: Term(answers) }
+    }
 }
 
 impl SleepDef {
@@ -148,6 +166,18 @@ impl EngineProfile {
     /// Returns the recipe of a signal of this engine.
     pub fn recipe_of(&self, def: &SignalDef) -> Recipe {
         def.recipe(self.repeat_labels, self.idle_rules)
+    }
+
+    /// Returns the recipes of the lengths of prompts and of answers; `None` if it has no histograms
+    /// of them. Some pages lack them, so that a page without them needs no explanation.
+    pub fn length_recipes(&self) -> Option<[Recipe; 2]> {
+        let lengths = self.lengths?;
+        let recipe = |term| {
+            let repeats = self.repeat_labels.iter().map(|label| (*label).to_owned());
+            let recipe = recipe(Kind::Histogram, &[term], Fold::Sum);
+            recipe.with_repeat_labels(repeats).with_absence(Absence::Usual)
+        };
+        Some([recipe(lengths.prompts), recipe(lengths.answers)])
     }
 
     /// Returns the recipe of the counters that tell if the engine makes progress; `None` if it has

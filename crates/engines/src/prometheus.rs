@@ -15,7 +15,7 @@ mod stored;
 
 pub use histogram::{Bucket, Histogram};
 pub use pods::{PodLabels, PodReading, PodSeries, group_by_pod};
-pub use promql::{duration, label_matcher, range_selector};
+pub use promql::{duration, label_matcher, range_selector, regex_matcher};
 pub use response::{QueryData, QueryResponse, ResponseError, Series};
-pub use scrapes::{Conflict, late_after};
+pub use scrapes::{Conflict, ScrapeId, late_after};
 pub use stored::stored_names;

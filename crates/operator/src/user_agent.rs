@@ -23,6 +23,8 @@ pub enum Component {
     Probe,
     /// The subcommand `convert`.
     Convert,
+    /// The subcommand `replay`.
+    Replay,
     /// The subcommand `ui`.
     Ui,
 }
@@ -38,6 +40,7 @@ impl Component {
             Self::Explain => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (explain)"),
             Self::Probe => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (probe)"),
             Self::Convert => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (convert)"),
+            Self::Replay => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (replay)"),
             Self::Ui => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (ui)"),
         }
     }

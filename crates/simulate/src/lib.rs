@@ -27,6 +27,7 @@ mod picture;
 pub mod policy;
 mod profile;
 mod random;
+pub mod recording;
 mod report;
 mod score;
 mod sight;

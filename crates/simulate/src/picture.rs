@@ -19,6 +19,8 @@ mod policy;
 mod table;
 pub(crate) mod text;
 
+use std::fmt::Write;
+
 use crate::{
     need::need,
     score::{Outcome, Promise},
@@ -50,6 +52,8 @@ pub struct Picture<'a> {
     /// The work that a replica can take, from [`bearable_load`](crate::bearable_load); without it
     /// the page shows no need.
     pub bearable_load: Option<f64>,
+    /// Sentences about what was measured, if the load is a recorded one.
+    pub notes: &'a [String],
     /// The outcomes, by the names of their policies.
     pub outcomes: &'a [(String, Outcome)],
 }
@@ -95,6 +99,7 @@ impl Picture<'_> {
             .collect();
         let mut html = self.head(&policies);
         html.push_str("<main>\n");
+        html.push_str(&self.measured());
         html.push_str(&self.overview(&policies));
         let range = policy::Ranges::of(self.outcomes, self.promise);
         for (index, policy) in policies.iter().enumerate() {
@@ -125,6 +130,22 @@ impl Picture<'_> {
              <div><dt>Promise</dt><dd>TTFT ≤ {ttft} and ITL ≤ {itl} for {} % of the requests</dd>\
              </div></dl>\n</header>\n",
             tick(percentile)
+        )
+    }
+
+    /// Returns the section of what was measured; empty without any.
+    fn measured(&self) -> String {
+        if self.notes.is_empty() {
+            return String::new();
+        }
+        let mut sentences = String::new();
+        for note in self.notes {
+            // Writing to a String cannot fail.
+            let _ = writeln!(sentences, "<li>{}</li>", escaped(note));
+        }
+        format!(
+            "<section aria-labelledby=\"measured\">\n<h2 id=\"measured\">What was measured</h2>\n\
+             <ul>\n{sentences}</ul>\n</section>\n"
         )
     }
 

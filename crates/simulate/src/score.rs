@@ -76,6 +76,9 @@ pub struct Outcome {
     pub ttft_p50: Option<f64>,
     /// The 99th percentile of it.
     pub ttft_p99: Option<f64>,
+    /// The share of the requests that ended whose first token came within the promised time, from 0
+    /// to 1, as an engine's histogram tells it; absent without any.
+    pub first_tokens_in_time: Option<f64>,
     /// The median over requests of their mean time between tokens, in seconds.
     pub itl_p50: Option<f64>,
     /// The 99th percentile of it.
@@ -120,6 +123,7 @@ pub(crate) struct Score {
     arrived: u64,
     kept: u64,
     finished: u64,
+    in_time: u64,
     pub(crate) refused: u64,
     slots: Vec<(u64, u64)>,
     ttft: Sketch,
@@ -141,6 +145,7 @@ impl Score {
             arrived: 0,
             kept: 0,
             finished: 0,
+            in_time: 0,
             refused: 0,
             slots: vec![(0, 0); slots],
             ttft: Sketch::default(),
@@ -174,7 +179,9 @@ impl Score {
         slot.1 += u64::from(is_kept);
         self.kept += u64::from(is_kept);
         self.finished += 1;
-        self.ttft.observe(finished.time_to_first_token());
+        let ttft = finished.time_to_first_token();
+        self.in_time += u64::from(ttft <= self.promise.time_to_first_token);
+        self.ttft.observe(ttft);
         if let Some(itl) = finished.inter_token_latency() {
             self.itl.observe(itl);
         }
@@ -224,6 +231,8 @@ impl Score {
             },
             ttft_p50: self.ttft.quantile(0.5),
             ttft_p99: self.ttft.quantile(0.99),
+            first_tokens_in_time: (self.finished > 0)
+                .then(|| self.in_time as f64 / self.finished as f64),
             itl_p50: self.itl.quantile(0.5),
             itl_p99: self.itl.quantile(0.99),
             changes: self.changes,

@@ -2,7 +2,7 @@
 
 use llm_autoscaler_simulate::{Faults, Starts};
 
-use super::{positive, share};
+use super::numbers::{positive, share};
 
 /// The options of starts.
 #[derive(Debug, clap::Args)]

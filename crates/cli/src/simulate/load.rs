@@ -9,7 +9,7 @@ use llm_autoscaler_simulate::{
     arrivals::{Lengths, Load, Shape, Spread, SyntheticLoad, Trace, TraceLoad},
 };
 
-use super::{positive, read};
+use super::numbers::{positive, read};
 
 /// The options of the load: a trace, a shape, or a shape with the lengths of a trace.
 #[derive(Debug, clap::Args)]

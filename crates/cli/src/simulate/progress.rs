@@ -1,4 +1,4 @@
-//! The progress of a run, as a line on a terminal's standard error.
+//! The progress of something that takes long, as a line on a terminal's standard error.
 
 use std::{
     io::{IsTerminal, Stderr, Write},
@@ -16,7 +16,7 @@ const ESTIMATE_AFTER: Duration = Duration::from_secs(1);
 
 /// The line of one run. It vanishes with the run, and where standard error is no terminal, there is
 /// none.
-pub(super) struct Line<'a> {
+pub(crate) struct Line<'a> {
     name: &'a str,
     errors: Stderr,
     is_terminal: bool,
@@ -25,20 +25,25 @@ pub(super) struct Line<'a> {
 }
 
 impl<'a> Line<'a> {
-    /// Returns the line of a run by a policy.
-    pub(super) fn of(name: &'a str) -> Self {
+    /// Returns the line of a run with this name.
+    pub(crate) fn of(name: &'a str) -> Self {
         let errors = std::io::stderr();
         let is_terminal = errors.is_terminal();
         Self { name, errors, is_terminal, started: now(), shown: None }
     }
 
-    /// Shows how far the run is.
+    /// Shows how far the run of a policy is.
     pub(super) fn show(&mut self, progress: Progress) {
+        self.report(progress.done, &format!("{} requests", progress.requests));
+    }
+
+    /// Shows how far the run is, as a share from 0 to 1 and in words.
+    pub(crate) fn report(&mut self, done: f64, words: &str) {
         if !self.is_terminal || self.shown.is_some_and(|shown| shown.elapsed() < INTERVAL) {
             return;
         }
         self.shown = Some(now());
-        let text = text(self.name, progress, self.started.elapsed());
+        let text = text(self.name, done, words, self.started.elapsed());
         let _ = write!(self.errors, "\r\x1b[K{text}");
         let _ = self.errors.flush();
     }
@@ -58,12 +63,12 @@ fn now() -> Instant {
 }
 
 /// Returns the text of a line.
-fn text(name: &str, progress: Progress, passed: Duration) -> String {
-    let done = progress.done.clamp(0.0, 1.0);
+fn text(name: &str, done: f64, words: &str, passed: Duration) -> String {
+    let done = done.clamp(0.0, 1.0);
     let filled = (done * WIDTH as f64) as usize;
     let (bar, rest) = ("█".repeat(filled), "░".repeat(WIDTH - filled));
-    let (percent, requests) = ((done * 100.0) as u64, progress.requests);
-    let line = format!("{name} {bar}{rest} {percent:3} %, {requests} requests");
+    let percent = (done * 100.0) as u64;
+    let line = format!("{name} {bar}{rest} {percent:3} %, {words}");
     if passed < ESTIMATE_AFTER || done <= 0.0 {
         return line;
     }
@@ -87,7 +92,7 @@ mod tests {
             (0.1, 20, "kpa ██░░░░░░░░░░░░░░░░░░░░░░  10 %, 7 requests, 3 min 0 s left"),
             (1.2, 20, "kpa ████████████████████████ 100 %, 7 requests, 0 s left"),
         ] {
-            let found = text("kpa", Progress { done, requests: 7 }, Duration::from_secs(passed));
+            let found = text("kpa", done, "7 requests", Duration::from_secs(passed));
             assert_eq!(found, expected);
         }
     }

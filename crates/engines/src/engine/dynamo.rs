@@ -13,7 +13,7 @@
 use super::{sglang, tensorrt_llm, vllm};
 use crate::{
     definition::{Alternative, IdleRule, SignalDef, Term},
-    engine::{EngineProfile, ProgressDef},
+    engine::{EngineProfile, LengthsDef, ProgressDef},
     kind::Fold,
     signal::Signal,
 };
@@ -29,6 +29,10 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     repeat_labels: &["tp_rank", "pp_rank", "moe_ep_rank", "pid"],
     sleep: Some(vllm::SLEEP),
     progress: Some(PROGRESS),
+    lengths: Some(LengthsDef::of(
+        &[frontend("dynamo_frontend_input_sequence_tokens")],
+        &[frontend("dynamo_frontend_output_sequence_tokens")],
+    )),
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,

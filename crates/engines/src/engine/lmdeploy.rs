@@ -7,7 +7,7 @@
 
 use crate::{
     definition::{Alternative, SignalDef, Term},
-    engine::{EngineProfile, ProgressDef},
+    engine::{EngineProfile, LengthsDef, ProgressDef},
     kind::Fold,
     signal::Signal,
 };
@@ -23,6 +23,10 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     repeat_labels: &[],
     sleep: None,
     progress: Some(PROGRESS),
+    lengths: Some(LengthsDef::of(
+        &[Alternative::always("lmdeploy:request_prompt_tokens")],
+        &[Alternative::always("lmdeploy:request_generation_tokens")],
+    )),
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,

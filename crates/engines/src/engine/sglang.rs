@@ -15,7 +15,7 @@
 
 use crate::{
     definition::{Alternative, SignalDef, Term},
-    engine::{EngineProfile, ProgressDef},
+    engine::{EngineProfile, LengthsDef, ProgressDef},
     kind::Fold,
     signal::Signal,
 };
@@ -31,6 +31,10 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     repeat_labels: &["tp_rank", "pp_rank", "moe_ep_rank", "pid"],
     sleep: None,
     progress: Some(PROGRESS),
+    lengths: Some(LengthsDef::of(
+        &[Alternative::always("sglang:prompt_tokens_histogram")],
+        &[Alternative::always("sglang:generation_tokens_histogram")],
+    )),
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[Term(&[WAITING])], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[Term(&[RUNNING])], fold: Fold::Sum },

@@ -10,7 +10,7 @@
 
 use crate::{
     definition::{Alternative, IdleRule, SignalDef, Term},
-    engine::{EngineProfile, ProgressDef},
+    engine::{EngineProfile, LengthsDef, ProgressDef},
     kind::Fold,
     signal::Signal,
 };
@@ -26,6 +26,10 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     repeat_labels: &[],
     sleep: None,
     progress: Some(PROGRESS),
+    lengths: Some(LengthsDef::of(
+        &[Alternative::always("tgi_request_input_length")],
+        &[Alternative::always("tgi_request_generated_tokens")],
+    )),
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[WAITING], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[RUNNING], fold: Fold::Sum },

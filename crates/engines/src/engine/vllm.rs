@@ -16,7 +16,7 @@
 
 use crate::{
     definition::{Alternative, IdleRule, SignalDef, Term},
-    engine::{EngineProfile, ProgressDef, SleepDef},
+    engine::{EngineProfile, LengthsDef, ProgressDef, SleepDef},
     kind::Fold,
     signal::Signal,
 };
@@ -32,6 +32,10 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     repeat_labels: &[],
     sleep: Some(SLEEP),
     progress: Some(PROGRESS),
+    lengths: Some(LengthsDef::of(
+        &[Alternative::always("vllm:request_prompt_tokens")],
+        &[Alternative::always("vllm:request_generation_tokens")],
+    )),
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[WAITING], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[RUNNING], fold: Fold::Sum },

@@ -44,6 +44,18 @@ pub fn label_matcher<'a>(label: &str, values: impl IntoIterator<Item = &'a str>)
     }
 }
 
+/// Returns a label matcher for the values that a regular expression (RE2) matches as a whole.
+///
+/// ```
+/// use llm_autoscaler_engines::prometheus::regex_matcher;
+///
+/// assert_eq!(regex_matcher("pod", r"qwen\d-.*"), r#"pod=~"qwen\\d-.*""#);
+/// ```
+pub fn regex_matcher(label: &str, pattern: &str) -> String {
+    let label = if is_plain(label) { label.to_owned() } else { quote(label) };
+    format!("{label}=~{}", quote(pattern))
+}
+
 /// Returns a duration in PromQL's syntax: `1m30s`, `250ms`.
 pub fn duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();

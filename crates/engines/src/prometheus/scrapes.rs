@@ -5,7 +5,10 @@
 //! stamps a page as a whole. So labels that a page may have (`engine`, `model_name`, ranks) need no
 //! list, and only labels that a server or a store adds do.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use super::Series;
 
@@ -83,6 +86,53 @@ pub(super) struct Choice<'s> {
 
 /// Labels and their values, sorted.
 type Labels<'s> = Vec<(&'s str, &'s str)>;
+
+/// The labels by which the scrapes of one pod are told apart: those of several jobs, of several
+/// servers, or of the pod's addresses one after the other.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ScrapeId(Vec<(Arc<str>, Arc<str>)>);
+
+impl ScrapeId {
+    /// Returns the labels of the scrape that a series is from.
+    pub fn of(series: &Series, replica_labels: &[String]) -> Self {
+        let is_replica = |name: &str| replica_labels.iter().any(|label| label == name);
+        let is_id = |(name, value): &&(Arc<str>, Arc<str>)| {
+            !value.is_empty() && (is_of_scrape(name) || is_replica(name))
+        };
+        let mut labels: Vec<_> = series.labels.iter().filter(is_id).cloned().collect();
+        labels.sort_unstable();
+        Self(labels)
+    }
+
+    /// Returns true if the label is one of those that tell scrapes apart.
+    pub fn has(&self, name: &str) -> bool {
+        self.0.iter().any(|(label, _)| **label == *name)
+    }
+
+    /// Returns the host of the scraped address; empty without one.
+    pub fn host(&self) -> &str {
+        host_of(self.label(INSTANCE))
+    }
+
+    /// Returns a label by which two scrapes are those of different pods, with both values.
+    pub fn conflict(&self, other: &Self, replica_labels: &[String]) -> Option<Conflict> {
+        let is_pod = |name: &&str| {
+            !replica_labels.iter().any(|label| label == name)
+                && self.label(name) != other.label(name)
+        };
+        let label = STORE_LABELS.into_iter().find(is_pod)?;
+        Some(Conflict::new(label, self.label(label), other.label(label)))
+    }
+
+    fn label(&self, wanted: &str) -> &str {
+        self.0.iter().find(|(name, _)| **name == *wanted).map_or("", |(_, value)| value)
+    }
+}
+
+/// Returns the host of an address.
+fn host_of(instance: &str) -> &str {
+    instance.rsplit_once(':').map_or(instance, |(host, _)| host)
+}
 
 /// The series of one scrape.
 struct Scrape<'s> {
@@ -169,8 +219,7 @@ impl<'s> Scrape<'s> {
 
     /// Returns the host of the address. A pod has one, and may have several ports.
     fn host(&self) -> &'s str {
-        let instance = self.label(INSTANCE);
-        instance.rsplit_once(':').map_or(instance, |(host, _)| host)
+        host_of(self.label(INSTANCE))
     }
 
     /// Returns true if the scrape is over, and a newer one goes on: the pod has come back under its

@@ -18,6 +18,8 @@ pub(crate) struct Record {
 #[derive(Debug, Clone, PartialEq)]
 pub struct Trace {
     records: Vec<Record>,
+    /// The length in seconds.
+    length: f64,
 }
 
 impl Trace {
@@ -51,7 +53,23 @@ impl Trace {
         for record in &mut records {
             record.at -= start;
         }
-        Ok(Self { records })
+        Ok(Self::ending_with_the_last(records))
+    }
+
+    /// Returns a trace of requests in the order of their arrivals, over this many seconds. Nothing
+    /// arrives before the first one and after the last one.
+    pub(crate) fn recorded(requests: Vec<Request>, length: f64) -> Self {
+        let record = |Request { at, prompt_tokens, output_tokens }| Record {
+            at,
+            prompt_tokens,
+            output_tokens,
+        };
+        Self { records: requests.into_iter().map(record).collect(), length: length.max(1.0) }
+    }
+
+    fn ending_with_the_last(records: Vec<Record>) -> Self {
+        let length = records.last().map_or(0.0, |last| last.at).max(1.0);
+        Self { records, length }
     }
 
     /// Returns a trace of requests, whose first arrival becomes 0; `None` without any.
@@ -62,12 +80,13 @@ impl Trace {
             prompt_tokens: request.prompt_tokens,
             output_tokens: request.output_tokens,
         };
-        Some(Self { records: requests.iter().map(record).collect() })
+        Some(Self::ending_with_the_last(requests.iter().map(record).collect()))
     }
 
-    /// Returns the time from the first to the last arrival, in seconds; never zero.
+    /// Returns the time from the first to the last arrival, or that of its recording, in seconds;
+    /// never zero.
     pub fn duration(&self) -> f64 {
-        self.records.last().map_or(0.0, |last| last.at).max(1.0)
+        self.length
     }
 
     /// Returns the mean lengths of prompts and answers, in tokens.

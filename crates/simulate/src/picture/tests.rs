@@ -52,7 +52,7 @@ fn outcome(moments: u32) -> Outcome {
 fn page(outcomes: &[(String, Outcome)], bearable_load: Option<f64>) -> String {
     let (load, engine) = ("day:peak=100", "Qwen3-32B on H100");
     let promise = Promise::default();
-    Picture { load, engine, promise, seed: 1, bearable_load, outcomes }.html()
+    Picture { load, engine, promise, seed: 1, bearable_load, notes: &[], outcomes }.html()
 }
 
 fn named(count: usize, moments: u32) -> Vec<(String, Outcome)> {
@@ -108,6 +108,7 @@ fn a_name_never_becomes_markup() {
         promise,
         seed: 1,
         bearable_load: Some(0.5),
+        notes: &[evil.to_owned()],
         outcomes: &outcomes,
     };
     let html = picture.html();

@@ -1,0 +1,123 @@
+//! The options of the autoscalers, and their runs.
+
+use std::{
+    io::Write,
+    path::{Path, PathBuf},
+};
+
+use anyhow::Context;
+use kube::core::TypeMeta;
+use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerSpec};
+use llm_autoscaler_core::Profile;
+use llm_autoscaler_simulate::{
+    Outcome, Scenario, Victims, clairvoyant,
+    policy::{Autoscaler, CLAIRVOYANT, Limits, Spec, policy},
+};
+
+use super::{numbers::read, progress::Line};
+
+/// The options of the autoscalers.
+#[derive(Debug, clap::Args)]
+pub(crate) struct PolicyArgs {
+    /// A file with an LLMAutoscaler, as it is applied to a cluster. May be repeated.
+    #[arg(long, value_name = "FILE")]
+    autoscaler: Vec<PathBuf>,
+    /// A policy by name, such as static=8, hpa-queue=5 or kpa; docs/simulate.md lists them. May be
+    /// repeated.
+    #[arg(long, value_name = "NAME[=NUMBER]")]
+    policy: Vec<String>,
+    /// The lower limit of the size, for policies by name.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
+    min: u32,
+    /// The upper limit of the size, for policies by name.
+    #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    max: u32,
+}
+
+/// The runs of all autoscalers.
+#[derive(Debug)]
+pub(crate) struct PolicyRuns {
+    /// The outcomes by the names of the autoscalers.
+    pub(crate) outcomes: Vec<(String, Outcome)>,
+    /// What is not simulated of an LLMAutoscaler.
+    pub(crate) notes: Vec<String>,
+}
+
+impl PolicyArgs {
+    /// Returns true if no autoscaler is named.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.autoscaler.is_empty() && self.policy.is_empty()
+    }
+
+    /// Fails if the limits contradict each other.
+    pub(crate) fn check(&self) -> anyhow::Result<()> {
+        anyhow::ensure!(
+            self.min <= self.max,
+            "--min={} is more than --max={}; lower --min or raise --max",
+            self.min,
+            self.max
+        );
+        Ok(())
+    }
+
+    /// Runs a scenario under each autoscaler.
+    pub(crate) fn run(&self, scenario: &Scenario) -> anyhow::Result<PolicyRuns> {
+        let (mut outcomes, mut notes) = (Vec::new(), Vec::new());
+        for file in &self.autoscaler {
+            let (name, spec, victims) = read_autoscaler(file)?;
+            let mut autoscaler = Spec::new(&spec, Profile::Default, scenario.faults.delay)
+                .with_context(|| format!("{}: the LLMAutoscaler {name}", file.display()))?;
+            notes.extend(autoscaler.notes().iter().map(|note| format!("{name}: {note}")));
+            let scenario = Scenario { victims, ..scenario.clone() };
+            outcomes.push((name.clone(), run(&scenario, &name, &mut autoscaler)));
+        }
+        let limits = Limits { min: self.min, max: self.max };
+        for name in &self.policy {
+            if name == CLAIRVOYANT {
+                let mut line = Line::of(name);
+                let bound = clairvoyant(scenario, limits, &mut |it| line.show(it));
+                let bound = bound.with_context(|| {
+                    let max = limits.max;
+                    format!("{name}: {max} replicas do not keep the promise; raise --max")
+                })?;
+                outcomes.push((name.clone(), bound.outcome));
+                continue;
+            }
+            let mut autoscaler = policy(name, &scenario.policy_context(limits))?;
+            outcomes.push((name.clone(), run(scenario, name, &mut *autoscaler)));
+        }
+        Ok(PolicyRuns { outcomes, notes })
+    }
+}
+
+/// Prints notes on standard error.
+pub(crate) fn print_notes(notes: &[String]) {
+    for note in notes {
+        let _ = writeln!(std::io::stderr().lock(), "llm-autoscaler: {note}");
+    }
+}
+
+/// Runs one autoscaler. On a terminal, standard error has a line with the progress.
+pub(crate) fn run(scenario: &Scenario, name: &str, autoscaler: &mut dyn Autoscaler) -> Outcome {
+    let mut line = Line::of(name);
+    scenario.run(autoscaler, &mut |progress| line.show(progress))
+}
+
+/// Reads a file with an LLMAutoscaler. Returns its name, its spec, and the order in which its
+/// target removes pods.
+fn read_autoscaler(file: &Path) -> anyhow::Result<(String, LLMAutoscalerSpec, Victims)> {
+    let text = read(file)?;
+    let found = serde_saphyr::from_str(&text).map_or(None, |it: TypeMeta| Some(it.kind));
+    if let Some(kind) = found.filter(|kind| kind != "LLMAutoscaler") {
+        anyhow::bail!("{} has an object of kind {kind}; give an LLMAutoscaler", file.display());
+    }
+    let object: LLMAutoscaler = serde_saphyr::from_str(&text)
+        .with_context(|| format!("{} is to have one LLMAutoscaler", file.display()))?;
+    let kind = object.spec.scale_target_ref.as_ref().map(|target| target.kind.clone());
+    let victims = match kind.as_deref() {
+        Some("Deployment") => Victims::NotReady,
+        _ => Victims::Newest,
+    };
+    let name = object.metadata.name.unwrap_or_else(|| file.display().to_string());
+    Ok((name, object.spec, victims))
+}
