@@ -62,7 +62,7 @@ use tracing::info;
 
 pub use crate::http::{certificate::CertificateFiles, server::WakeConfig};
 pub use crate::lease::LeaseConfig;
-pub use crate::metrics_api::server::MetricsApiConfig;
+pub use crate::metrics_api::config::MetricsApiConfig;
 pub use crate::sampling::egress::{EgressRules, HostPattern, HostPatternError};
 pub use crate::sampling::providers::rules::{CheckedRule, CredentialRule, RuleError};
 pub use crate::spans::TARGET as SPAN_TARGET;

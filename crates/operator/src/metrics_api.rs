@@ -21,6 +21,7 @@
 mod access;
 mod authority;
 pub(crate) mod catalog;
+pub(crate) mod config;
 mod documents;
 mod endpoint;
 mod front_proxy;

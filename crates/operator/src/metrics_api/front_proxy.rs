@@ -165,7 +165,7 @@ mod tests {
             headers.append("x-remote-group", group.parse().unwrap());
         }
         headers.insert("x-remote-extra-scopes", "view".parse().unwrap());
-        // These are not in the settings, so anybody might have set them.
+        // These are not in the settings, so that a client may have set them.
         headers.insert("x-other-user", "admin".parse().unwrap());
         headers.insert("x-remote-uid", "1".parse().unwrap());
         headers

@@ -2,7 +2,7 @@
 //! this copy, the API server's own authority, and the caBundles by which it trusts this one.
 //!
 //! Each copy looks every few seconds. Only the copy that holds the Lease of the operator's own
-//! namespace writes. An APIService that leads to another Service is somebody else's, and left alone.
+//! namespace writes. An APIService that leads to another Service is left alone.
 
 use std::{
     collections::HashMap,
@@ -29,9 +29,9 @@ use crate::{
     lock::lock,
     metrics_api::{
         authority::{Authority, Serving},
+        config::MetricsApiConfig,
         front_proxy::FrontProxy,
         request::{CUSTOM, CUSTOM_VERSIONS, EXTERNAL},
-        server::MetricsApiConfig,
     },
     telemetry::WriteKind,
 };

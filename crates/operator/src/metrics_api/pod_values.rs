@@ -46,8 +46,8 @@ const LOCATED_FOR: Duration = Duration::from_mins(1);
 const KEPT: Duration = Duration::from_mins(2);
 /// The number of targets that are read at once for one request.
 const AT_ONCE: usize = 16;
-/// The number of numbers of one namespace that are sampled at once: labels of series are a choice of
-/// whoever asks.
+/// The number of numbers of one namespace that are sampled at once. A client chooses the labels of
+/// series, so that there may be very many.
 const OF_NAMESPACE: usize = 1000;
 /// The number of reasons that an answer without a number has.
 const REASONS: usize = 3;

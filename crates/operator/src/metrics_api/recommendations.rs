@@ -258,6 +258,9 @@ mod tests {
             "metadata": {"namespace": "ns", "name": "a", "generation": 1},
             "spec": {
                 "engine": "VLLM",
+                "minReplicas": 1,
+                "maxReplicas": 9,
+                "metrics": [],
                 "roles": [role("prefill"), role("decode")],
             },
             "status": {"observedGeneration": 1, "conditions": [condition], "targets": targets},
@@ -323,7 +326,7 @@ mod tests {
 
     #[test]
     fn a_copy_that_stands_by_answers_only_while_another_one_is_seen_to_decide() {
-        // Nobody has renewed this Lease.
+        // This Lease has not been renewed.
         let scene = scene(Leases::by_hand(1), &object("True"));
         assert!(find(&scene, "").unwrap_err().contains("no copy of the operator"));
         let request = ExternalRequest {

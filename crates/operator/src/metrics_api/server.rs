@@ -1,6 +1,6 @@
 //! The server of the metrics APIs.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Extension, Router,
@@ -18,6 +18,7 @@ use crate::{
     metrics_api::{
         access::Access,
         catalog::Catalog,
+        config::MetricsApiConfig,
         endpoint::Endpoint,
         keeper::Keeper,
         pod_values::PodValues,
@@ -30,19 +31,6 @@ use crate::{
 
 /// The tasks' name in the operator's metrics.
 const TASK: &str = "metrics_api";
-
-/// The configuration of the metrics APIs.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MetricsApiConfig {
-    /// The address that serves them.
-    pub address: SocketAddr,
-    /// The namespace of the operator.
-    pub namespace: String,
-    /// The Service that leads to the address, by which APIServices name the operator.
-    pub service: String,
-    /// The Secret of the certificate authority.
-    pub secret: String,
-}
 
 /// The handles that the server needs.
 pub(crate) struct Handles {

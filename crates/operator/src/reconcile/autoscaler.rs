@@ -116,8 +116,8 @@ impl Autoscaler {
         }
     }
 
-    /// Shows the conditions of a status, and the sizes of the targets, in the operator's metrics and
-    /// in the metrics API.
+    /// Shows the conditions of a status, and the sizes of the targets, in the operator's metrics,
+    /// and keeps the status for the metrics API.
     pub(super) fn expose(&self, status: &LLMAutoscalerStatus, now: Now) {
         self.latest_step.record(status, now);
         let conditions = status.conditions.iter().filter_map(|condition| {

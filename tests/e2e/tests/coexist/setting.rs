@@ -54,7 +54,8 @@ pub(crate) async fn unregister(stage: &Stage) -> Result<()> {
     stage.control_plane().kubectl(delete).await.map(drop)
 }
 
-/// Makes the Service and the APIServices lead to an address. The API server resolves an external name itself.
+/// Makes the Service and the APIServices lead to an address. The API server resolves an external
+/// name itself.
 pub(crate) async fn lead_to(stage: &Stage, address: SocketAddr) -> Result<()> {
     let service = json!({
         "apiVersion": "v1",

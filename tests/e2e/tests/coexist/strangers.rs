@@ -1,4 +1,4 @@
-//! Callers that are not the API server, users without a permission, and APIs of somebody else.
+//! Callers that are not the API server, users without a permission, and APIs of other servers.
 
 use anyhow::{Context, Result, ensure};
 use llm_autoscaler_e2e::{SOON, Stage, own_address};
