@@ -81,7 +81,7 @@ pub(super) fn pods(request: &PodsRequest, values: &[PodValue]) -> Value {
             "value": quantity::show(value.value),
         });
         let labels = request.series.iter().map(|(k, v)| (k.clone(), Value::from(v.clone())));
-        let labels = serde_json::Map::from_iter(labels);
+        let labels: serde_json::Map<_, _> = labels.collect();
         let selector = (!labels.is_empty()).then(|| json!({"matchLabels": labels}));
         match request.version {
             Version::V1Beta1 => {

@@ -230,7 +230,10 @@ impl Keeper {
         let (params, patch) = (patch_as(managers::METRICS), Patch::Merge(patch));
         let call = api.patch(name, &params, &patch);
         match self.writes.send(WriteKind::ApiService, &self.leases.permit(namespace), call).await {
-            Ok(_) => Ok(info!(name, "the API server trusts the operator's metrics API")),
+            Ok(_) => {
+                info!(name, "the API server trusts the operator's metrics API");
+                Ok(())
+            }
             Err(error) if error.is_conflict() || matches!(error, CallError::NoPermit) => Ok(()),
             Err(error) => Err(error.to_string()),
         }
