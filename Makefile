@@ -137,6 +137,11 @@ test-versions: ## SUITES on the control planes of VERSIONS, and a table of what 
 	$(CARGO) build --locked -p llm-autoscaler
 	VERSIONS="$(VERSIONS)" SUITES="$(SUITES)" CARGO="$(CARGO)" tests/controlplane/versions.sh
 
+.PHONY: test-coexist
+test-coexist: controlplane monitoring ## real HPAs on the operator's metrics, beside Prometheus and its adapter (10 minutes)
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test coexist
+
 .PHONY: test-install
 test-install: controlplane packaging ## the chart and the overlays: rendered, linted, installed, run with two copies, upgraded, rolled back, removed (5 minutes)
 	$(CARGO) build --locked -p llm-autoscaler

@@ -19,6 +19,7 @@
 mod behavior;
 pub mod bill;
 pub mod conditions;
+pub mod exported;
 mod gpu_resources;
 mod lenient;
 pub mod memory;
@@ -70,6 +71,8 @@ pub mod managers {
     pub const STATUS: &str = "llm-autoscaler-status";
     /// Owns `status.lastWakeTime` of `LLMAutoscalers`: whichever copy of the operator gets a call.
     pub const WAKE: &str = "llm-autoscaler-wake";
+    /// Owns the certificate authority of the metrics API, and the caBundles of its APIServices.
+    pub const METRICS: &str = "llm-autoscaler-metrics";
     /// Owns the objects that the operator creates.
     pub const CHILDREN: &str = "llm-autoscaler-children";
     /// Owns the condition `llmautoscaler.io/in-service` of pods, and their deletion cost.

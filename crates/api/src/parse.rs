@@ -74,6 +74,26 @@ impl TargetConfig {
         let first = |metric: &MetricConfig| metric.by_source.iter().position(Option::is_some);
         source == 0 || self.metrics.iter().any(|metric| first(metric) == Some(source))
     }
+
+    /// Returns the configuration that reads one quantity of the target's own pods from the same
+    /// sources, and nothing of what a decision needs. Sources about other pods do not have it.
+    pub fn reading(&self, measure: &Measure) -> Self {
+        let read = || SourceMeasure { measure: measure.clone(), signal: None };
+        let is_of_pods =
+            |source: &SourceConfig| !source.is_of_other_pods() && source.gateway().is_none();
+        let series = measure.recipe.series_name().to_owned();
+        let metric = MetricConfig {
+            name: series.clone(),
+            short: series.clone(),
+            series,
+            target: String::new(),
+            is_value: false,
+            asked: Asked::Measure { measure: measure.clone(), quantile: None, signal: None },
+            by_source: self.sources.iter().map(|it| is_of_pods(it).then(read)).collect(),
+        };
+        let (metrics, advice) = (vec![metric], Vec::new());
+        Self { metrics, drain: None, sleep: None, vitals: None, advice, ..self.clone() }
+    }
 }
 
 /// The PodMonitor of one target, as the spec asks for it.

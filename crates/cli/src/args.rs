@@ -17,6 +17,7 @@ use crate::{
     engines::Engines,
     explain::Explain,
     logging::Logging,
+    metrics_api::MetricsApi,
     output,
     probe::Probe,
     replay::Replay,
@@ -94,6 +95,8 @@ pub(crate) struct Run {
     health_address: SocketAddr,
     #[command(flatten)]
     wake: Wake,
+    #[command(flatten)]
+    metrics_api: MetricsApi,
     #[command(flatten)]
     election: Election,
     /// The longest time between two decisions of an autoscaler, in seconds. Fresh samples cause a
@@ -232,6 +235,7 @@ impl Run {
             namespace: self.namespace,
             health_address: self.health_address,
             wake: self.wake.config(),
+            metrics_api: self.metrics_api.config()?,
             lease: self.election.config()?,
             period: Duration::from_secs(self.sync_period_seconds),
             profile: self.profile.into(),

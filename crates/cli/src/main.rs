@@ -12,6 +12,7 @@ mod election;
 mod engines;
 mod explain;
 mod logging;
+mod metrics_api;
 mod one_line;
 mod outlook;
 mod output;

@@ -86,15 +86,36 @@ impl SignalDef {
     /// Returns the recipe that reads the signal from a page. `repeat_labels` are labels by which
     /// the engine repeats a series, see [`Recipe::with_repeat_labels`].
     pub(crate) fn recipe(&self, repeat_labels: &[&str], idle_rules: &[IdleRule]) -> Recipe {
-        let rules = idle_rules.iter().filter(|rule| rule.signals.contains(&self.signal));
-        let proofs: Vec<IdleProof> = rules.map(IdleRule::proof).collect();
-        let absence = match &proofs[..] {
-            [] => Absence::Unknown,
-            _ => Absence::ZeroBeforeRequests(proofs),
-        };
         recipe(self.signal.info().kind, self.terms, self.fold)
             .with_repeat_labels(repeat_labels.iter().map(|label| (*label).to_owned()))
-            .with_absence(absence)
+            .with_absence(self.absence(idle_rules))
+    }
+
+    /// Returns the recipe that reads one of the signal's series alone, by its name; `None` if the
+    /// signal does not read it.
+    pub(crate) fn recipe_of_series(
+        &self,
+        series: &str,
+        repeat_labels: &[&str],
+        idle_rules: &[IdleRule],
+    ) -> Option<Recipe> {
+        let mut names = self.terms.iter().flat_map(|term| term.0);
+        let name = names.find(|name| name.series == series)?;
+        // Of a sum, the absence of one summand proves nothing.
+        let is_alone = self.terms.len() == 1;
+        let absence = if is_alone { self.absence(idle_rules) } else { Absence::Unknown };
+        let recipe = recipe_of_names(self.signal.info().kind, &[&[*name]], self.fold);
+        let repeats = repeat_labels.iter().map(|label| (*label).to_owned());
+        Some(recipe.with_repeat_labels(repeats).with_absence(absence))
+    }
+
+    fn absence(&self, idle_rules: &[IdleRule]) -> Absence {
+        let rules = idle_rules.iter().filter(|rule| rule.signals.contains(&self.signal));
+        let proofs: Vec<IdleProof> = rules.map(IdleRule::proof).collect();
+        match &proofs[..] {
+            [] => Absence::Unknown,
+            _ => Absence::ZeroBeforeRequests(proofs),
+        }
     }
 
     /// Returns the name of this `alternative` of this `term`, if it is a former one, and the name
@@ -113,7 +134,12 @@ impl SignalDef {
 
 /// Returns the recipe of a sum of terms.
 pub(crate) fn recipe(kind: Kind, terms: &[Term], fold: Fold) -> Recipe {
-    let names = |Term(names): &Term| {
+    let names: Vec<_> = terms.iter().map(|term| term.0).collect();
+    recipe_of_names(kind, &names, fold)
+}
+
+fn recipe_of_names(kind: Kind, terms: &[&[Alternative]], fold: Fold) -> Recipe {
+    let names = |names: &&[Alternative]| {
         let respelled = |name| {
             let selector = selector(name);
             respellings(name.series).map(move |series| Selector {

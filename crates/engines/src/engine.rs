@@ -9,6 +9,8 @@ mod tensorrt_llm;
 mod tgi;
 mod vllm;
 
+use std::collections::BTreeSet;
+
 use crate::{
     definition::{Alternative, IdleRule, SignalDef, Term, recipe},
     kind::{Fold, Kind},
@@ -178,6 +180,23 @@ impl EngineProfile {
             recipe.with_repeat_labels(repeats).with_absence(Absence::Usual)
         };
         Some([recipe(lengths.prompts), recipe(lengths.answers)])
+    }
+
+    /// Returns the names of the gauges that its signals read, each once.
+    pub fn gauges(&self) -> BTreeSet<&'static str> {
+        let gauges = self.signals.iter().filter(|def| def.signal.info().kind == Kind::Gauge);
+        gauges.flat_map(|def| def.terms).flat_map(|term| term.0).map(|name| name.series).collect()
+    }
+
+    /// Returns the recipe that reads one of these gauges by its name, as its signal does: repeats
+    /// count once. `None` if no signal reads it. The recipe of a signal that reads nothing else is
+    /// preferred, because only its page may prove that the engine has had no request.
+    pub fn gauge_recipe(&self, series: &str) -> Option<Recipe> {
+        let gauges = self.signals.iter().filter(|def| def.signal.info().kind == Kind::Gauge);
+        let recipe =
+            |def: &SignalDef| def.recipe_of_series(series, self.repeat_labels, self.idle_rules);
+        let (alone, sums): (Vec<_>, Vec<_>) = gauges.partition(|def| def.terms.len() == 1);
+        alone.into_iter().chain(sums).find_map(recipe)
     }
 
     /// Returns the recipe of the counters that tell if the engine makes progress; `None` if it has

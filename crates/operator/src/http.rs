@@ -1,5 +1,6 @@
 //! The operator's HTTP server: health, metrics and wake calls.
 
+pub(crate) mod access_review;
 pub(crate) mod certificate;
 pub(crate) mod heartbeat;
 pub(crate) mod listener;

@@ -46,6 +46,7 @@ mod watching;
 
 use std::{sync::Arc, time::Duration};
 
+use llm_autoscaler_core::Monotonic;
 use tokio::sync::watch;
 
 use crate::{clock::Clock, kube_api::WritePermit, telemetry::Telemetry};
@@ -133,6 +134,15 @@ impl Leases {
         match &*self.0 {
             Kind::Fixed { .. } => None,
             Kind::Elected(election) => election.holder(self.bucket(namespace)),
+        }
+    }
+
+    /// Returns when another copy was last seen to renew the Lease of a namespace; `None` if that is
+    /// longer ago than the Lease lasts, or has not been seen yet.
+    pub(crate) fn renewed_by_another(&self, namespace: &str) -> Option<Monotonic> {
+        match &*self.0 {
+            Kind::Fixed { .. } => None,
+            Kind::Elected(election) => election.renewed_by_another(self.bucket(namespace)),
         }
     }
 

@@ -4,7 +4,7 @@
 //! ```text
 //!                  reconcile   one task per LLMAutoscaler; a step: locate, observe, plan, execute
 //!       ┌─────────┬────┴────┬────────────┐
-//!    status     drain   ownership   pod_monitor    http
+//!    status     drain   ownership   pod_monitor    metrics_api, http
 //!       └─────────┴────┬────┴────────────┴──────────┘
 //!                  sampling    the other loop: scrapes pods, queries Prometheus
 //!                      │
@@ -35,6 +35,7 @@ mod kube_api;
 mod lanes;
 mod lease;
 mod lock;
+mod metrics_api;
 mod ownership;
 mod pace;
 mod pod_monitor;
@@ -61,6 +62,7 @@ use tracing::info;
 
 pub use crate::http::{certificate::CertificateFiles, server::WakeConfig};
 pub use crate::lease::LeaseConfig;
+pub use crate::metrics_api::config::MetricsApiConfig;
 pub use crate::sampling::egress::{EgressRules, HostPattern, HostPatternError};
 pub use crate::sampling::providers::rules::{CheckedRule, CredentialRule, RuleError};
 pub use crate::spans::TARGET as SPAN_TARGET;
@@ -86,6 +88,7 @@ use crate::{
     kube_api::writes::Writes,
     lanes::Lanes,
     lease::Leases,
+    metrics_api::{catalog::Catalog, recommendations::LatestSteps},
     ownership::claims::Claims,
     pace::NamespacePace,
     pod_monitor::{cluster_pod_monitors::ClusterPodMonitors, object::PodMonitorWriter},
@@ -121,6 +124,8 @@ pub struct Config {
     pub health_address: SocketAddr,
     /// The configuration of wake calls; `None` if none are served.
     pub wake: Option<WakeConfig>,
+    /// The configuration of the metrics APIs; `None` if they are not served.
+    pub metrics_api: Option<MetricsApiConfig>,
     /// The election among the copies of the operator; `None` if this one is alone.
     pub lease: Option<LeaseConfig>,
     /// The longest time between two steps of an autoscaler.
@@ -153,6 +158,7 @@ impl Config {
             namespace: None,
             health_address: ([127, 0, 0, 1], 0).into(),
             wake: None,
+            metrics_api: None,
             lease: None,
             period: Duration::from_secs(15),
             profile: Profile::Default,
@@ -234,7 +240,9 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
             config.monitoring_namespaces.clone(),
         ),
         pod_monitors: pod_monitor_writer(handles(), versions.clone()),
-        scales: ScaleClient::new(client.clone(), versions, clock, writes.clone()),
+        scales: Arc::new(ScaleClient::new(client.clone(), versions, clock, writes.clone())),
+        catalog: Catalog::default(),
+        latest_steps: LatestSteps::default(),
         size_pace: NamespacePace::new(pace::SIZES),
         wake: WakeCalls::default(),
         claims: Claims::default(),
@@ -296,7 +304,8 @@ pub async fn run(
     cluster.default_retry = false;
     let watching = Client::try_from(cluster)?;
     let context = Arc::new(context(&config, &client, &watching)?);
-    let Config { revision, namespace, health_address, wake, profile, lease, .. } = config;
+    let Config { revision, namespace, health_address, wake, metrics_api, .. } = config;
+    let (profile, lease) = (config.profile, config.lease);
     // The thread of health ends with this future.
     let _health = serve_health(health_address, &context).await?;
     let identity = lease.map(|lease| lease.identity);
@@ -310,6 +319,7 @@ pub async fn run(
     tokio::select! {
         () = watch_all(&context, &watching, namespace.as_deref()) => Ok(()),
         result = serve_wake(wake, &context) => result,
+        result = serve_metrics_api(metrics_api, &context) => result,
         is_quiet = quiet => {
             // The API server may still carry out a write without an answer, so its Lease runs out
             // by itself then.
@@ -360,6 +370,18 @@ async fn serve_wake(wake: Option<WakeConfig>, context: &Context) -> Result<(), R
     let record = WakeRecord { client: context.client.clone(), writes: context.writes.clone() };
     let calls = (record, context.wake.clone());
     server::serve_wake(listener, wake, calls, context.clock, context.supervisor.clone()).await;
+    Ok(())
+}
+
+/// Serves the metrics APIs, for the life of the process.
+async fn serve_metrics_api(
+    config: Option<MetricsApiConfig>,
+    context: &Context,
+) -> Result<(), RunError> {
+    let Some(config) = config else { return std::future::pending().await };
+    let listener = listen("the metrics APIs", config.address).await?;
+    info!(address = %config.address, service = config.service, "the metrics APIs are served");
+    metrics_api::server::serve(listener, config, context.metrics_api()).await;
     Ok(())
 }
 

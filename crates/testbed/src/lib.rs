@@ -84,6 +84,22 @@ pub(crate) fn install_crypto() {
     let _ = rustls::crypto::ring::default_provider().install_default();
 }
 
+/// Creates a client for HTTPS that trusts every server. It has the identity in this PEM: a
+/// certificate, followed by its key.
+///
+/// # Errors
+/// Fails if the identity cannot be read.
+pub fn https_client(identity: Option<&str>) -> anyhow::Result<reqwest::Client> {
+    install_crypto();
+    let builder = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).no_proxy();
+    let identity = identity.map(|pem| reqwest::Identity::from_pem(pem.as_bytes())).transpose()?;
+    let builder = match identity {
+        Some(identity) => builder.identity(identity),
+        None => builder,
+    };
+    Ok(builder.build()?)
+}
+
 /// Creates a client for plain HTTP that keeps connections alive.
 pub fn http_client() -> reqwest::Client {
     install_crypto();

@@ -11,8 +11,9 @@ const PAGES: [&str; 2] = ["docs/security.md", "docs/versions.md"];
 /// The crates that a name may begin with; any other name is of a module of the operator.
 const CRATES: [&str; 4] = ["api", "cli", "core", "engines"];
 /// The suites of scenarios that a name may begin with.
-const SUITES: [&str; 9] =
-    ["doubt", "e2e", "failover", "gitops", "install", "rbac", "targets", "tenants", "ui"];
+const SUITES: [&str; 10] = [
+    "coexist", "doubt", "e2e", "failover", "gitops", "install", "rbac", "targets", "tenants", "ui",
+];
 
 /// Returns the number of tests that the pages name, and those that do not exist.
 ///

@@ -19,6 +19,7 @@ const OPERATOR_LAYERS: &[&str] = &[
     "drain",
     "ownership",
     "pod_monitor",
+    "metrics_api",
     "http",
     "sampling",
     "scale",

@@ -14,7 +14,7 @@ use rustls::{
 };
 use tracing::{info, warn};
 
-use crate::lock::lock;
+use crate::{http::listener::ServerTls, lock::lock};
 
 /// The time between two looks at the files.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
@@ -57,11 +57,6 @@ impl Certificate {
         certificate
     }
 
-    /// Returns the configuration of TLS; `None` while there is no usable certificate.
-    pub(crate) fn config(&self) -> Option<Arc<ServerConfig>> {
-        lock(&self.state).config.clone()
-    }
-
     /// Looks at the files again and again, for the life of the process.
     pub(crate) async fn watch(&self) {
         loop {
@@ -100,6 +95,12 @@ impl Certificate {
             std::fs::read(path).map_err(|error: io::Error| format!("{}: {error}", path.display()))
         };
         Ok(Contents { certificate: read(&self.files.certificate)?, key: read(&self.files.key)? })
+    }
+}
+
+impl ServerTls for Certificate {
+    fn config(&self) -> Option<Arc<ServerConfig>> {
+        lock(&self.state).config.clone()
     }
 }
 

@@ -20,6 +20,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
+use rustls::{ServerConfig, pki_types::CertificateDer};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpStream},
@@ -29,7 +30,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 use tracing::{debug, warn};
 
-use crate::{http::certificate::Certificate, supervise::Supervisor};
+use crate::supervise::Supervisor;
 
 /// The number of connections of one listener.
 const CONNECTIONS: usize = 256;
@@ -48,7 +49,17 @@ const NO_SUCH_FAMILY: i32 = 97;
 
 /// The address of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(super) struct Peer(pub IpAddr);
+pub(crate) struct Peer(pub IpAddr);
+
+/// The certificate that a client has proved to own; `None` if the listener demands none.
+#[derive(Clone, Debug)]
+pub(crate) struct ClientCertificate(pub Option<CertificateDer<'static>>);
+
+/// The settings of TLS, which may change while a listener serves.
+pub(crate) trait ServerTls: Send + Sync {
+    /// Returns the settings for the next connection; `None` while there is no usable certificate.
+    fn config(&self) -> Option<Arc<ServerConfig>>;
+}
 
 /// The limits of a listener.
 #[derive(Clone, Copy)]
@@ -86,17 +97,17 @@ fn without_ipv6(address: SocketAddr, error: &io::Error) -> Option<SocketAddr> {
 /// Serves connections for the life of the process: by TLS with a certificate, else in plain text.
 pub(crate) async fn serve(
     listener: TcpListener,
-    certificate: Option<Arc<Certificate>>,
+    tls: Option<Arc<dyn ServerTls>>,
     app: Router,
     supervisor: Supervisor,
 ) {
-    serve_within(LIMITS, listener, certificate, app, supervisor).await;
+    serve_within(LIMITS, listener, tls, app, supervisor).await;
 }
 
 async fn serve_within(
     limits: Limits,
     listener: TcpListener,
-    certificate: Option<Arc<Certificate>>,
+    tls: Option<Arc<dyn ServerTls>>,
     app: Router,
     supervisor: Supervisor,
 ) {
@@ -116,10 +127,10 @@ async fn serve_within(
             let (_, crowding) = open.remove(most_crowding(&open));
             crowding.abort();
         }
-        let (app, certificate) = (app.clone().layer(Extension(peer)), certificate.clone());
+        let (app, tls) = (app.clone().layer(Extension(peer)), tls.clone());
         let connection = supervisor.spawn("connection", async move {
             // Its end is of no interest, whatever it is.
-            let _ = timeout(limits.life, answer(limits, stream, certificate, app)).await;
+            let _ = timeout(limits.life, answer(limits, stream, tls, app)).await;
         });
         open.push((peer, connection));
     }
@@ -136,17 +147,17 @@ fn most_crowding<T>(open: &[(Peer, T)]) -> usize {
     open.iter().position(|(peer, _)| counts.get(peer).copied() == most).unwrap_or(0)
 }
 
-async fn answer(
-    limits: Limits,
-    stream: TcpStream,
-    certificate: Option<Arc<Certificate>>,
-    app: Router,
-) {
-    let Some(certificate) = certificate else { return answer_http(limits, stream, app).await };
+async fn answer(limits: Limits, stream: TcpStream, tls: Option<Arc<dyn ServerTls>>, app: Router) {
+    let Some(tls) = tls else { return answer_http(limits, stream, app).await };
     // Without a certificate nothing can be said.
-    let Some(config) = certificate.config() else { return };
+    let Some(config) = tls.config() else { return };
     match timeout(limits.head_deadline, TlsAcceptor::from(config).accept(stream)).await {
-        Ok(Ok(stream)) => answer_http(limits, stream, app).await,
+        Ok(Ok(stream)) => {
+            let chain = stream.get_ref().1.peer_certificates();
+            let certificate = chain.and_then(<[_]>::first).cloned();
+            let app = app.layer(Extension(ClientCertificate(certificate)));
+            answer_http(limits, stream, app).await;
+        }
         Ok(Err(error)) => debug!(%error, "a TLS handshake failed"),
         Err(_) => debug!("a TLS handshake was not complete in time"),
     }

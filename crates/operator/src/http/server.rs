@@ -17,7 +17,7 @@ use crate::{
     http::{
         certificate::{Certificate, CertificateFiles},
         heartbeat::Heartbeat,
-        listener::{self, Peer},
+        listener::{self, Peer, ServerTls},
         wake::{AutoscalerKey, WakeCalls},
         wake_endpoint::WakeEndpoint,
         wake_record::WakeRecord,
@@ -168,7 +168,8 @@ pub(crate) async fn serve_wake(
             None => std::future::pending().await,
         }
     };
-    tokio::join!(listener::serve(listener, certificate, app, supervisor), watch);
+    let tls = certificate.map(|certificate| certificate as Arc<dyn ServerTls>);
+    tokio::join!(listener::serve(listener, tls, app, supervisor), watch);
 }
 
 #[cfg(test)]

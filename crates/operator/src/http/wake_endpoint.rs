@@ -13,7 +13,7 @@ use axum::{
 };
 use k8s_openapi::api::{
     authentication::v1::{TokenReview, TokenReviewSpec, UserInfo},
-    authorization::v1::{ResourceAttributes, SubjectAccessReview, SubjectAccessReviewSpec},
+    authorization::v1::ResourceAttributes,
 };
 use kube::{Api, Client, api::PostParams};
 use tracing::{info, warn};
@@ -21,6 +21,7 @@ use tracing::{info, warn};
 use crate::{
     clock::Clock,
     http::{
+        access_review,
         listener::Peer,
         wake::{AutoscalerKey, WakeCalls},
         wake_record::WakeRecord,
@@ -176,18 +177,7 @@ impl WakeEndpoint {
             name: Some(key.name.clone()),
             ..ResourceAttributes::default()
         };
-        let spec = SubjectAccessReviewSpec {
-            resource_attributes: Some(attributes),
-            user: user.username,
-            uid: user.uid,
-            groups: user.groups,
-            extra: user.extra,
-            ..SubjectAccessReviewSpec::default()
-        };
-        let review = SubjectAccessReview { spec, ..SubjectAccessReview::default() };
-        let api = Api::<SubjectAccessReview>::all(self.client.clone());
-        let review = api.create(&PostParams::default(), &review).await?;
-        Ok(review.status.is_some_and(|status| status.allowed))
+        access_review::is_allowed(&self.client, user, attributes).await
     }
 }
 

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use llm_autoscaler_core::Monotonic;
+
 use crate::{
     clock::Readings,
     kube_api::WritePermit,
@@ -28,10 +30,25 @@ struct Entry {
     /// The moment from which the latest renewal counts.
     from: Option<Readings>,
     holder: Option<String>,
+    /// The moment at which the record was first seen.
+    first_seen: Option<Monotonic>,
+    /// The moment at which the record was last seen to have changed since then.
+    renewed: Option<Monotonic>,
     /// This copy is the holder, whether or not it may write.
     is_mine: bool,
     /// It may write.
     is_held: bool,
+}
+
+impl Entry {
+    /// Observes since when the record has stood unchanged. The first record may be that of a copy
+    /// that is gone, so only a change proves that there is one.
+    fn observe(&mut self, unchanged_since: Option<Monotonic>) {
+        let Some(since) = unchanged_since else { return };
+        if since > *self.first_seen.get_or_insert(since) {
+            self.renewed = Some(since);
+        }
+    }
 }
 
 /// A bucket that this copy has won or lost.
@@ -48,6 +65,8 @@ impl Board {
             permit: WritePermit::none(),
             from: None,
             holder: None,
+            first_seen: None,
+            renewed: None,
             is_mine: false,
             is_held: false,
         };
@@ -73,6 +92,7 @@ impl Board {
         (entry.from, entry.is_mine) = (elector.held_from(), elector.is_holder());
         let holder = elector.record().map(|record| &record.holder);
         entry.holder = holder.filter(|holder| !holder.is_empty()).cloned();
+        entry.observe(elector.unchanged_since());
         is_news
     }
 
@@ -131,6 +151,13 @@ impl Board {
         self.entries.get(bucket)?.holder.as_deref()
     }
 
+    /// Returns when another copy was last seen to renew a bucket's Lease, if that is not longer ago
+    /// than this copy's own would last.
+    pub(super) fn renewed_by_another(&self, bucket: usize, now: Readings) -> Option<Monotonic> {
+        let entry = self.entries.get(bucket).filter(|it| !it.is_mine && it.holder.is_some())?;
+        entry.renewed.filter(|at| now.monotonic.since(*at) < self.term)
+    }
+
     /// Returns true for each bucket that was held at the latest refresh.
     pub(super) fn held(&self) -> Vec<bool> {
         self.entries.iter().map(|entry| entry.is_held).collect()
@@ -140,7 +167,6 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
-    use llm_autoscaler_core::Monotonic;
 
     use super::*;
 
@@ -189,6 +215,29 @@ mod tests {
         assert_eq!(board.left(0, readings(107, 107)), Some(Duration::from_secs(3)));
         board.layout_read = None;
         assert_eq!(board.left(1, readings(100, 100)), None);
+    }
+
+    #[test]
+    fn another_copy_is_there_if_it_was_seen_to_renew_its_lease_a_moment_ago() {
+        let (mut board, at) = (board(), |second| Monotonic(Duration::from_secs(second)));
+        let entry = &mut board.entries[0];
+        (entry.holder, entry.is_mine) = (Some("b".to_owned()), false);
+        // the second since which the record has been seen like this, now, when it was renewed
+        let table = [
+            (100, 100, None),
+            (100, 109, None),
+            (105, 106, Some(105)),
+            (105, 114, Some(105)),
+            (105, 115, None),
+            (116, 117, Some(116)),
+        ];
+        for (since, now, expected) in table {
+            board.entries[0].observe(Some(at(since)));
+            let found = board.renewed_by_another(0, readings(now, now));
+            assert_eq!(found, expected.map(at), "{since} {now}");
+        }
+        board.entries[0].is_mine = true;
+        assert_eq!(board.renewed_by_another(0, readings(117, 117)), None);
     }
 
     #[test]

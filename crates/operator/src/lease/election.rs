@@ -106,6 +106,10 @@ impl Election {
         lock(&self.board).holder(bucket).map(str::to_owned)
     }
 
+    pub(super) fn renewed_by_another(&self, bucket: usize) -> Option<Monotonic> {
+        lock(&self.board).renewed_by_another(bucket, self.clock.readings())
+    }
+
     pub(super) fn changes(&self) -> watch::Receiver<Arc<[bool]>> {
         self.held.subscribe()
     }

@@ -242,6 +242,11 @@ impl Elector {
         self.seen.as_ref()?.record.as_ref()
     }
 
+    /// Returns the moment since which the record has been seen like this.
+    pub(super) fn unchanged_since(&self) -> Option<Monotonic> {
+        self.seen.as_ref().map(|seen| seen.since)
+    }
+
     fn settled(&self) -> Layout {
         Layout::Settled(self.settings.buckets)
     }

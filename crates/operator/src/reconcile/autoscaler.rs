@@ -8,13 +8,15 @@ use llm_autoscaler_api::{
     conditions::{ConditionType, Reason, status_text},
     parse_spec,
 };
-use llm_autoscaler_core::{Config, Monotonic};
+use llm_autoscaler_core::{Config, Monotonic, Now};
 use tokio::sync::Notify;
 use tracing::info;
 
 use crate::{
     backoff::Backoff,
     cluster::pods::Following,
+    http::wake::AutoscalerKey,
+    metrics_api::recommendations::StepEntry,
     pace::Turn,
     reconcile::{
         context::Context,
@@ -53,6 +55,8 @@ pub(super) struct Autoscaler {
     pub(super) read_at: Option<Monotonic>,
     /// Its conditions and sizes among the operator's metrics.
     exposed: StateEntry,
+    /// Its latest step, for the metrics API.
+    latest_step: StepEntry,
     /// Keeps the pods of its namespace known.
     _pods: Following,
 }
@@ -72,6 +76,7 @@ impl Autoscaler {
         let namespace = object.namespace().unwrap_or_default();
         let mut autoscaler = Self {
             _pods: context.sampling.pods.follow(&namespace),
+            latest_step: context.latest_steps.add(AutoscalerKey::of(&object)),
             exposed: context.telemetry.add_autoscaler(namespace, object.name_any()),
             problem: None,
             roles: Vec::new(),
@@ -111,8 +116,10 @@ impl Autoscaler {
         }
     }
 
-    /// Shows the conditions of a status, and the sizes of the targets, in the operator's metrics.
-    pub(super) fn expose(&self, status: &LLMAutoscalerStatus) {
+    /// Shows the conditions of a status, and the sizes of the targets, in the operator's metrics,
+    /// and keeps the status for the metrics API.
+    pub(super) fn expose(&self, status: &LLMAutoscalerStatus, now: Now) {
+        self.latest_step.record(status, now);
         let conditions = status.conditions.iter().filter_map(|condition| {
             let type_ = ConditionType::parse(&condition.type_)?;
             let reason = Reason::parse(&condition.reason)?;

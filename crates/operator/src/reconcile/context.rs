@@ -1,6 +1,6 @@
 //! The handles that all autoscalers share.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use kube::Client;
 use llm_autoscaler_api::GpuResources;
@@ -14,6 +14,7 @@ use crate::{
     kube_api::writes::Writes,
     lanes::Lanes,
     lease::Leases,
+    metrics_api::{self, catalog::Catalog, recommendations::LatestSteps},
     ownership::claims::Claims,
     pace::NamespacePace,
     pod_monitor::{cluster_pod_monitors::ClusterPodMonitors, object::PodMonitorWriter},
@@ -41,7 +42,11 @@ pub(crate) struct Context {
     /// Writes the autoscalers' own PodMonitors.
     pub pod_monitors: PodMonitorWriter,
     /// The scale subresources of the cluster.
-    pub scales: ScaleClient,
+    pub scales: Arc<ScaleClient>,
+    /// The autoscalers that exist, for the metrics API.
+    pub catalog: Catalog,
+    /// The latest steps of the autoscalers, for the metrics API.
+    pub latest_steps: LatestSteps,
     /// The pace of size changes, by namespace.
     pub size_pace: NamespacePace,
     /// Pending wake calls.
@@ -77,4 +82,23 @@ pub(crate) struct Context {
     pub period: Duration,
     /// The rules of decisions: the HPA's to the bit, or with deviations.
     pub profile: Profile,
+}
+
+impl Context {
+    /// Returns the handles of the metrics APIs.
+    pub(crate) fn metrics_api(&self) -> metrics_api::server::Handles {
+        metrics_api::server::Handles {
+            client: self.client.clone(),
+            writes: self.writes.clone(),
+            leases: self.leases.clone(),
+            clock: self.clock,
+            supervisor: self.supervisor.clone(),
+            sampling: self.sampling.clone(),
+            scales: self.scales.clone(),
+            catalog: self.catalog.clone(),
+            steps: self.latest_steps.clone(),
+            profile: self.profile,
+            period: self.period,
+        }
+    }
 }

@@ -318,7 +318,7 @@ impl Autoscaler {
             now.wall,
         );
         self.warnings.publish_new(&self.object, Vec::new(), now.monotonic);
-        self.expose(&status);
+        self.expose(&status, now);
         self.status.write(&self.object, status);
         if is_terminal { Ok(()) } else { Err(StepFailed) }
     }
@@ -344,7 +344,7 @@ impl Autoscaler {
             self.context.schema.condition(),
             now.wall,
         );
-        self.expose(&status);
+        self.expose(&status, now);
         self.status.write(&self.object, status);
     }
 }

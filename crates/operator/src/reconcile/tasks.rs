@@ -240,12 +240,12 @@ impl Tasks {
     /// Gives an autoscaler a place, and a task if its namespace is served.
     fn admit(&mut self, key: Key, object: Arc<LLMAutoscaler>) {
         let context = &self.context;
-        context.wake.set_known(AutoscalerKey::of(&object), true);
-        let admitted = Admitted {
-            objects: watch::Sender::new(object),
-            task: None,
-            _pods: context.sampling.pods.follow(&key.0),
-        };
+        let autoscaler = AutoscalerKey::of(&object);
+        let objects = watch::Sender::new(object);
+        context.catalog.add(&autoscaler, objects.subscribe());
+        context.wake.set_known(autoscaler, true);
+        let admitted =
+            Admitted { objects, task: None, _pods: context.sampling.pods.follow(&key.0) };
         let is_served = self.is_served(&key);
         self.admitted.insert(key.clone(), admitted);
         if is_served {
@@ -257,7 +257,9 @@ impl Tasks {
     fn dismiss(&mut self, key: &Key) -> Option<Arc<LLMAutoscaler>> {
         let Admitted { objects, .. } = self.admitted.remove(key)?;
         let object = objects.borrow().clone();
-        self.context.wake.set_known(AutoscalerKey::of(&object), false);
+        let autoscaler = AutoscalerKey::of(&object);
+        self.context.catalog.remove(&autoscaler);
+        self.context.wake.set_known(autoscaler, false);
         Some(object)
     }
 

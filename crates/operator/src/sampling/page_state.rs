@@ -88,6 +88,8 @@ pub(crate) struct PageState {
     scraped: Option<Arc<MeasureSet>>,
     /// The error of the latest scrape.
     error: Option<FetchError>,
+    /// True if a scrape at once was asked for.
+    is_demanded: bool,
     /// True if the latest scrape returned a valid page.
     is_latest: bool,
     /// The engine or gateway that the page resembles; only determined if a measure is absent.
@@ -167,6 +169,18 @@ impl PageState {
     /// Returns the time of the last valid page.
     pub(crate) fn valid_at(&self) -> Option<Monotonic> {
         self.valid_at
+    }
+
+    /// Asks for a scrape at once, if the last valid page is older than this.
+    pub(crate) fn demand(&mut self, oldest: Duration, now: Monotonic) -> bool {
+        let is_wanted = self.valid_at.is_some_and(|at| now.since(at) > oldest);
+        self.is_demanded |= is_wanted;
+        is_wanted
+    }
+
+    /// Returns true if a scrape at once was asked for since the latest call.
+    pub(crate) fn take_demand(&mut self) -> bool {
+        std::mem::take(&mut self.is_demanded)
     }
 
     /// Returns true if the latest scrape returned a valid page.

@@ -147,6 +147,21 @@ impl PageView {
         }
     }
 
+    /// Has the pages of chosen pods scraped at once where the last one is older than this.
+    pub(crate) fn demand(
+        &self,
+        is_chosen: impl Fn(&str) -> bool,
+        oldest: Duration,
+        now: Monotonic,
+    ) {
+        let chosen = self.pages.iter().filter(|page| is_chosen(&page.pod_name));
+        for PageOfView { page, .. } in chosen.filter_map(|page| page.subscription.as_ref()) {
+            if page.state().demand(oldest, now) {
+                page.changed.notify_one();
+            }
+        }
+    }
+
     /// Returns the latest samples of a measure on the pages of these pods, in their order.
     pub(crate) fn lookups(
         &self,

@@ -163,7 +163,11 @@ async fn scrape_repeatedly(context: Arc<ScrapeContext>, page: Arc<ScrapeLoop>) {
                 schedule.record_read(ok);
             }
             () = page.changed.notified() => {
-                if schedule.has_begun() && page.state().has_new_measures(&memory, &context.sets) {
+                let mut state = page.state();
+                let is_asked_for = state.take_demand();
+                let is_due = is_asked_for || state.has_new_measures(&memory, &context.sets);
+                drop(state);
+                if schedule.has_begun() && is_due {
                     schedule.tick_now(Instant::now());
                     continue;
                 }

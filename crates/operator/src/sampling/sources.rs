@@ -4,7 +4,7 @@
 //! sample in the sources before it, and for a minute longer. It is always needed where it is the
 //! first that has a metric.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use llm_autoscaler_api::{Asked, SourceConfig, TargetConfig};
 use llm_autoscaler_core::Monotonic;
@@ -203,6 +203,21 @@ impl Sources {
                     pages.set_pace(pace);
                 }
                 SourceKind::Prometheus(server) => server.set_pace(queries, now),
+            }
+        }
+    }
+
+    /// Has the pages of chosen pods of the target scraped at once where the last one is older than
+    /// this. Servers are queried on their schedule.
+    pub(crate) fn demand(
+        &self,
+        is_chosen: impl Fn(&str) -> bool,
+        oldest: Duration,
+        now: Monotonic,
+    ) {
+        for source in &self.list {
+            if let SourceKind::OwnPods(pages) = &source.kind {
+                pages.demand(&is_chosen, oldest, now);
             }
         }
     }

@@ -81,6 +81,7 @@ pub(super) const TASKS: &[&str] = &[
     "heartbeat",
     "credentials",
     "lease",
+    "metrics_api",
 ];
 
 /// The kind of object, or the part of one, that a write changes.
@@ -102,6 +103,10 @@ pub(crate) enum WriteKind {
     Wake,
     /// A Lease.
     Lease,
+    /// The Secret with the authority of the metrics API.
+    Secret,
+    /// The caBundle of an APIService.
+    ApiService,
 }
 
 impl WriteKind {
@@ -115,6 +120,8 @@ impl WriteKind {
         Self::PodMonitor.name(),
         Self::Wake.name(),
         Self::Lease.name(),
+        Self::Secret.name(),
+        Self::ApiService.name(),
     ];
 
     /// Returns the value of the label `kind`.
@@ -128,6 +135,8 @@ impl WriteKind {
             Self::PodMonitor => "pod_monitor",
             Self::Wake => "wake",
             Self::Lease => "lease",
+            Self::Secret => "secret",
+            Self::ApiService => "api_service",
         }
     }
 }

@@ -6,7 +6,10 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result};
 
 use super::binaries::Binaries;
-use super::{Options, keys};
+use super::{
+    Options,
+    keys::{self, FrontProxy},
+};
 use crate::process::{Process, Spec};
 
 /// The file of the audit log.
@@ -74,6 +77,10 @@ impl<'a> Components<'a> {
     ) -> Result<Self> {
         let (private, public) = keys::service_account_keys()?;
         let admin_token = format!("{:032x}", fastrand::u128(..));
+        let front_proxy = FrontProxy::new()?;
+        std::fs::write(dir.join("front-proxy-ca.crt"), front_proxy.authority)?;
+        std::fs::write(dir.join("front-proxy.crt"), front_proxy.certificate)?;
+        std::fs::write(dir.join("front-proxy.key"), front_proxy.key)?;
         std::fs::write(dir.join("sa.key"), private)?;
         std::fs::write(dir.join("sa.pub"), public)?;
         std::fs::write(
@@ -117,6 +124,14 @@ impl<'a> Components<'a> {
             format!("--service-account-key-file={}", self.path("sa.pub")),
             format!("--service-account-signing-key-file={}", self.path("sa.key")),
             "--authorization-mode=RBAC".to_owned(),
+            // Its identity for aggregated APIs, with kubeadm's names.
+            format!("--requestheader-client-ca-file={}", self.path("front-proxy-ca.crt")),
+            "--requestheader-allowed-names=front-proxy-client".to_owned(),
+            "--requestheader-username-headers=X-Remote-User".to_owned(),
+            "--requestheader-group-headers=X-Remote-Group".to_owned(),
+            "--requestheader-extra-headers-prefix=X-Remote-Extra-".to_owned(),
+            format!("--proxy-client-cert-file={}", self.path("front-proxy.crt")),
+            format!("--proxy-client-key-file={}", self.path("front-proxy.key")),
             format!("--token-auth-file={}", self.path("tokens.csv")),
             "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
             "--allow-privileged=true".to_owned(),

@@ -1,7 +1,9 @@
-//! The key pair that signs the tokens of service accounts.
+//! The key pair that signs the tokens of service accounts, and the certificate by which the API
+//! server authenticates itself to aggregated APIs.
 
-use anyhow::{Result, anyhow};
+use anyhow::{Context, Result, anyhow};
 use pem::Pem;
+use rcgen::{BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer};
 use ring::rand::SystemRandom;
 use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 
@@ -25,4 +27,32 @@ pub(super) fn service_account_keys() -> Result<(String, String)> {
         pem::encode(&Pem::new("PRIVATE KEY", private.as_ref())),
         pem::encode(&Pem::new("PUBLIC KEY", public)),
     ))
+}
+
+/// The identity of the API server as a client of aggregated APIs, in PEM.
+pub(super) struct FrontProxy {
+    /// The certificate of the authority.
+    pub(super) authority: String,
+    /// The API server's certificate.
+    pub(super) certificate: String,
+    /// Its key.
+    pub(super) key: String,
+}
+
+impl FrontProxy {
+    /// Generates an authority, and a certificate with the name that kubeadm gives.
+    pub(super) fn new() -> Result<Self> {
+        let generate = || rcgen::KeyPair::generate().context("generating a key of the front proxy");
+        let (authority_key, key) = (generate()?, generate()?);
+        let mut params = CertificateParams::new(Vec::<String>::new())?;
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name.push(DnType::CommonName, "front-proxy-ca");
+        let authority = params.self_signed(&authority_key)?.pem();
+        let issuer = Issuer::new(params, authority_key);
+        let mut params = CertificateParams::new(Vec::<String>::new())?;
+        params.distinguished_name.push(DnType::CommonName, "front-proxy-client");
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let certificate = params.signed_by(&key, &issuer)?.pem();
+        Ok(Self { authority, certificate, key: key.serialize_pem() })
+    }
 }

@@ -74,6 +74,12 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 {{- with $v.otlpEndpoint }}
 - --otlp-endpoint={{ . }}
 {{- end }}
+{{- if $v.metricsApi.enabled }}
+- --metrics-api
+- --metrics-api-address=[::]:{{ $v.ports.metricsApi }}
+- --metrics-api-service={{ include "llm-autoscaler.metricsApiName" . }}
+- --metrics-api-secret={{ include "llm-autoscaler.metricsApiName" . }}
+{{- end }}
 {{- if ne $v.wake.mode "Disabled" }}
 - --wake-address=[::]:{{ $v.ports.wake }}
 - --wake-audience={{ $v.wake.audience }}
@@ -83,5 +89,21 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 - --wake-tls-key-file=/etc/llm-autoscaler/wake-tls/tls.key
 {{- else if eq $v.wake.mode "PlainHTTP" }}
 - --wake-plain-http
+{{- end }}
+{{- end }}
+
+{{/* The Service and the Secret of the metrics APIs. */}}
+{{- define "llm-autoscaler.metricsApiName" -}}
+{{ include "llm-autoscaler.fullname" . }}-metrics-api
+{{- end }}
+
+{{/* The APIServices that the release has, as a YAML list of versions and groups. */}}
+{{- define "llm-autoscaler.metricsApis" -}}
+{{- if .Values.metricsApi.custom }}
+- {version: v1beta1, group: custom.metrics.k8s.io, priority: 100}
+- {version: v1beta2, group: custom.metrics.k8s.io, priority: 200}
+{{- end }}
+{{- if .Values.metricsApi.external }}
+- {version: v1beta1, group: external.metrics.k8s.io, priority: 100}
 {{- end }}
 {{- end }}

@@ -20,6 +20,9 @@ ports:
 {{- if ne $v.wake.mode "Disabled" }}
 - {name: wake, containerPort: {{ $v.ports.wake }}}
 {{- end }}
+{{- if $v.metricsApi.enabled }}
+- {name: metrics-api, containerPort: {{ $v.ports.metricsApi }}}
+{{- end }}
 livenessProbe:
   httpGet: {path: /livez, port: http}
 readinessProbe:

@@ -7,13 +7,14 @@ use llm_autoscaler_testbed::ControlPlane;
 use serde_json::{Value, json};
 
 /// The groups and versions of what is installed.
-const GROUPS: [&str; 8] = [
+const GROUPS: [&str; 9] = [
     "api/v1",
     "apis/apps/v1",
     "apis/policy/v1",
     "apis/networking.k8s.io/v1",
     "apis/rbac.authorization.k8s.io/v1",
     "apis/apiextensions.k8s.io/v1",
+    "apis/apiregistration.k8s.io/v1",
     "apis/monitoring.coreos.com/v1",
     "apis/llmautoscaler.io/v1alpha1",
 ];

@@ -47,6 +47,7 @@ pub(crate) fn everything() -> Value {
         "autoscalersPerNamespace": 20,
         "memoryBudget": "1Gi",
         "log": {"format": "text", "level": "debug"},
+        "metricsApi": {"enabled": true},
         "extraTargets": [{"apiGroup": "fleets.example", "resource": "fleets"}],
         "rbac": {"drain": true, "roleBasedGroups": true, "credentialsNamespaces": ["team-a"]},
         "serviceAccount": {"name": "scaler", "annotations": {"example/role": "reader"}},

@@ -2,7 +2,7 @@ use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::*;
-use crate::http::certificate::CertificateFiles;
+use crate::http::certificate::{Certificate, CertificateFiles};
 
 const REQUEST: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
 
@@ -10,12 +10,12 @@ fn limits(connections: usize) -> Limits {
     Limits { connections, head_deadline: Duration::from_millis(200), life: Duration::from_mins(1) }
 }
 
-async fn start(limits: Limits, certificate: Option<Arc<Certificate>>) -> SocketAddr {
+async fn start(limits: Limits, tls: Option<Arc<dyn ServerTls>>) -> SocketAddr {
     let listener = bind(([127, 0, 0, 1], 0).into()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let app = Router::new().route("/livez", get(async || "ok\n"));
     let supervisor = Supervisor::impatient();
-    let serve = serve_within(limits, listener, certificate, app, supervisor.clone());
+    let serve = serve_within(limits, listener, tls, app, supervisor.clone());
     supervisor.spawn("listener", serve);
     address
 }

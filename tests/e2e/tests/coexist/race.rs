@@ -1,0 +1,129 @@
+//! The real HPA on the operator's metrics beside the same HPA on those of Prometheus and
+//! prometheus-adapter: the time from a step of the load to the write of the size.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use futures::future::try_join_all;
+use k8s_openapi::api::{apps::v1::StatefulSet, autoscaling::v2::HorizontalPodAutoscaler};
+use kube::api::{DeleteParams, ListParams};
+use llm_autoscaler_e2e::Stage;
+use llm_autoscaler_testbed::wait;
+use serde_json::json;
+use tokio::time::Instant;
+
+use crate::{
+    chain::{self, Chain},
+    setting::{serve, unregister},
+    sizes::Sizes,
+};
+
+/// The number of targets, which step independently of each other.
+const TARGETS: usize = 6;
+/// The timeout of a step.
+const TIMEOUT: Duration = Duration::from_mins(5);
+
+/// The HPA looks every 15 s, as by default.
+pub(crate) async fn hpa_by_default(stage: &Stage) -> Result<String> {
+    race(stage, Duration::from_secs(15), 3).await
+}
+
+/// The HPA looks every second.
+pub(crate) async fn hpa_each_second(stage: &Stage) -> Result<String> {
+    race(stage, Duration::from_secs(1), 4).await
+}
+
+async fn race(stage: &Stage, period: Duration, steps: usize) -> Result<String> {
+    let names: Vec<String> = (0..TARGETS).map(|target| format!("e{target}")).collect();
+    let sizes = Sizes::watch(stage.api());
+    for name in &names {
+        stage.waiting(name, 0);
+        stage.engine(name, 1).await?;
+        stage.autoscaler(name, json!({"mode": "Recommend"})).await?;
+    }
+    serve(stage).await?;
+    let ours = phase(stage, &sizes, &names, period, steps).await?;
+    let hpas = stage.api::<HorizontalPodAutoscaler>();
+    hpas.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
+    stage.operator.kill();
+    unregister(stage).await?;
+    let _chain = Chain::start(stage).await?;
+    let theirs = phase(stage, &sizes, &names, period, steps).await?;
+    let (ours, theirs) = (Times::of(ours), Times::of(theirs));
+    let text = format!(
+        "HPA every {} s: on the operator's metrics {ours}; on Prometheus (every 15 s) and the \
+         adapter {theirs}; {:.1} x faster at the median, {:.1} x on average",
+        period.as_secs(),
+        theirs.median / ours.median,
+        theirs.mean / ours.mean,
+    );
+    ensure!(ours.median < theirs.median, "{text}");
+    Ok(text)
+}
+
+/// The times of steps, in seconds.
+struct Times {
+    median: f64,
+    mean: f64,
+    longest: f64,
+}
+
+impl Times {
+    fn of(mut times: Vec<Duration>) -> Self {
+        times.sort();
+        let mean = times.iter().sum::<Duration>().as_secs_f64() / times.len() as f64;
+        let at = |index: usize| times[index.min(times.len() - 1)].as_secs_f64();
+        Self { median: at(times.len() / 2), mean, longest: at(times.len()) }
+    }
+}
+
+impl std::fmt::Display for Times {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { median, mean, longest } = self;
+        write!(f, "median {median:.2} s, mean {mean:.2} s, longest {longest:.2} s")
+    }
+}
+
+/// Creates an HPA for each target, and lets all of them step up and back. Returns the times up.
+async fn phase(
+    stage: &Stage,
+    sizes: &Sizes,
+    names: &[String],
+    period: Duration,
+    steps: usize,
+) -> Result<Vec<Duration>> {
+    for name in names {
+        chain::create_hpa(stage, name).await?;
+    }
+    for name in names {
+        chain::until_active(stage, name).await?;
+    }
+    let all = names.iter().map(|name| series(stage, sizes, name, period, steps));
+    Ok(try_join_all(all).await?.concat())
+}
+
+async fn series(
+    stage: &Stage,
+    sizes: &Sizes,
+    name: &str,
+    period: Duration,
+    steps: usize,
+) -> Result<Vec<Duration>> {
+    let mut times = Vec::with_capacity(steps);
+    for _ in 0..steps {
+        sizes.until(name, 1, TIMEOUT).await?;
+        let sets = stage.api::<StatefulSet>();
+        wait::until(&format!("one replica of {name}"), TIMEOUT, async || {
+            let status = sets.get(name).await?.status.unwrap_or_default();
+            Ok((status.replicas == 1 && status.ready_replicas == Some(1)).then_some(()))
+        })
+        .await?;
+        // Steps begin at a random moment of the period.
+        tokio::time::sleep(period + period.mul_f64(fastrand::f64())).await;
+        let began = Instant::now();
+        stage.waiting(name, 11);
+        times.push(sizes.until(name, 3, TIMEOUT).await? - began);
+        stage.waiting(name, 0);
+    }
+    Ok(times)
+}
