@@ -12,6 +12,7 @@ mod election;
 mod engines;
 mod explain;
 mod logging;
+mod migrate;
 mod one_line;
 mod outlook;
 mod output;
@@ -50,6 +51,7 @@ fn main() -> ExitCode {
             Ok(status) => return status,
             Err(error) => Err(error),
         },
+        Command::Migrate(migrate) => with_cluster(migrate.migrate()),
         Command::Ui(ui) => with_cluster(ui.serve()),
     };
     match result {

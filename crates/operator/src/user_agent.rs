@@ -23,6 +23,8 @@ pub enum Component {
     Probe,
     /// The subcommand `convert`.
     Convert,
+    /// The subcommand `migrate`.
+    Migrate,
     /// The subcommand `ui`.
     Ui,
 }
@@ -38,6 +40,7 @@ impl Component {
             Self::Explain => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (explain)"),
             Self::Probe => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (probe)"),
             Self::Convert => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (convert)"),
+            Self::Migrate => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (migrate)"),
             Self::Ui => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (ui)"),
         }
     }
@@ -83,6 +86,7 @@ mod tests {
             (Component::Query.user_agent().to_owned(), "(query)"),
             (Component::Probe.user_agent().to_owned(), "(probe)"),
             (Component::Convert.user_agent().to_owned(), "(convert)"),
+            (Component::Migrate.user_agent().to_owned(), "(migrate)"),
             (Component::Ui.user_agent().to_owned(), "(ui)"),
         ];
         for (agent, end) in agents {
