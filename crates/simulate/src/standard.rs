@@ -20,8 +20,8 @@ const MOST: f64 = 16.0;
 const BUSY: f64 = 0.5;
 
 /// The load in words.
-pub const STANDARD_LOAD: &str = "a day in four hours, whose peak needs 90 % of the upper limit \
-                                 (16 replicas at most), random lengths with the means 1155 and 211";
+pub const STANDARD_LOAD: &str = "a day in four hours, whose peak needs 90 % of the upper limit (16 \
+                                 replicas at most),\nwith random lengths with the means 1155 and 211";
 
 /// Returns a day in four hours for a fleet with this upper limit: from an eighth of the peak to the
 /// peak and back. `scenario` has everything but the load.

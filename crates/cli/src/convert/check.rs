@@ -1,6 +1,10 @@
 //! `convert --check`: the input's autoscalers and the results, in the simulator.
 
-use std::{fmt::Write, path::PathBuf, sync::Arc};
+use std::{
+    fmt::Write,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
 
 use anyhow::Context;
 use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerSpec, Quantity};
@@ -46,13 +50,14 @@ impl Check {
     /// Returns the comparison of each result with its source.
     pub(super) fn compare(&self, report: &Report) -> anyhow::Result<String> {
         let profile = EngineProfile::named(&self.profile)?;
+        let trace = self.trace.as_deref().map(read).transpose()?;
         let mut text = format!(
-            "A simulation, and no measurement: {} on {} ({}), replicas start in 120 s, and a promise \
-             of 2 s to the\nfirst token and 0.1 s between tokens to 99 % of the requests. The load is \
-             {}.\n",
+            "This is a simulation and no measurement, on the profile {} of docs/simulate.md\n\
+             ({} on {}). Replicas start in 120 s. 99 % of the requests are\n\
+             promised the first token in 2 s and 0.1 s between tokens. The load is\n{}.\n",
+            self.profile,
             profile.model,
             profile.accelerator,
-            self.profile,
             self.load_words()
         );
         for conversion in &report.conversions {
@@ -60,7 +65,7 @@ impl Check {
                 let object: LLMAutoscaler = serde_json::from_value(object.clone())?;
                 let name = object.metadata.name.clone().unwrap_or_default();
                 let _ = writeln!(text, "\n{} and LLMAutoscaler {name}:", conversion.source);
-                match self.pair(conversion, object.spec, &profile) {
+                match pair(conversion, object.spec, &profile, trace.as_ref()) {
                     Ok(pair) => text += &pair,
                     Err(error) => {
                         let _ = writeln!(text, "not compared: {error:#}");
@@ -75,68 +80,73 @@ impl Check {
         let file = self.trace.as_ref().map(|file| file.display().to_string());
         file.unwrap_or_else(|| STANDARD_LOAD.to_owned())
     }
+}
 
-    /// Runs one pair, and returns its table.
-    fn pair(
-        &self,
-        conversion: &Conversion,
-        mut spec: LLMAutoscalerSpec,
-        profile: &EngineProfile,
-    ) -> anyhow::Result<String> {
-        let algorithm = conversion.algorithm.context("the source is no autoscaler")?;
-        let mut notes = Vec::new();
-        if spec.min_replicas == 0 {
-            (spec.min_replicas, spec.scale_to_zero) = (1, None);
-            notes.push("both have a lower limit of 1: scaling to zero is not simulated".to_owned());
+/// Reads a trace.
+fn read(file: &Path) -> anyhow::Result<Arc<Trace>> {
+    let text = std::fs::read_to_string(file);
+    let text = text.with_context(|| format!("reading {}", file.display()))?;
+    Ok(Arc::new(Trace::parse(&text).with_context(|| file.display().to_string())?))
+}
+
+/// Runs one pair, and returns its table.
+fn pair(
+    conversion: &Conversion,
+    mut spec: LLMAutoscalerSpec,
+    profile: &EngineProfile,
+    trace: Option<&Arc<Trace>>,
+) -> anyhow::Result<String> {
+    let algorithm = conversion.algorithm.context("the source is no autoscaler")?;
+    let mut notes = Vec::new();
+    if spec.min_replicas == 0 {
+        (spec.min_replicas, spec.scale_to_zero) = (1, None);
+        notes.push("both have a lower limit of 1: scaling to zero is not simulated".to_owned());
+    }
+    // Its error tells what of the spec is not simulated.
+    let mut ours = Spec::new(&spec, Profile::Default, 0.0)?;
+    let scenario = scenario(&spec, profile.clone(), trace)?;
+    let (mut source, note) = peer(algorithm, &spec, &scenario)?;
+    notes.push(note);
+    notes.extend(ours.notes().iter().cloned());
+    let outcomes = [scenario.run(&mut *source, &mut |_| ()), scenario.run(&mut ours, &mut |_| ())];
+    Ok(table(&outcomes, f64::from(profile.gpus), &notes))
+}
+
+/// Returns the scenario of a pair.
+fn scenario(
+    spec: &LLMAutoscalerSpec,
+    profile: EngineProfile,
+    trace: Option<&Arc<Trace>>,
+) -> anyhow::Result<Scenario> {
+    let nothing = SyntheticLoad {
+        shape: Shape::constant(0.0, 1.0),
+        lengths: Lengths::Lognormal { prompt: 1.0, output: 1.0, sigma: 0.0 },
+        warm_up: WARM_UP,
+    };
+    let kind = spec.scale_target_ref.as_ref().map(|target| target.kind.as_str());
+    let mut scenario = Scenario {
+        load: Load::Synthetic(nothing),
+        warm_up: WARM_UP,
+        profile,
+        cached: 0.0,
+        promise: Promise::default(),
+        routing: Routing::LeastOutstanding,
+        starts: Starts::default(),
+        faults: Faults::default(),
+        gpu_limit: None,
+        replicas: limits(spec).min,
+        grace: GRACE,
+        victims: if kind == Some("Deployment") { Victims::NotReady } else { Victims::Newest },
+        seed: 1,
+    };
+    scenario.load = match trace {
+        None => standard_load(&scenario, limits(spec).max)?,
+        Some(trace) => {
+            let (trace, spread) = (Arc::clone(trace), Spread::Jitter(0.0));
+            Load::Trace(TraceLoad { trace, copies: 1, spread, warm_up: WARM_UP })
         }
-        let scenario = self.scenario(&spec, profile.clone())?;
-        let (mut source, note) = peer(algorithm, &spec, &scenario)?;
-        notes.push(note);
-        let mut ours = Spec::new(&spec, Profile::Default, 0.0)?;
-        notes.extend(ours.notes().iter().cloned());
-        let outcomes =
-            [scenario.run(&mut *source, &mut |_| ()), scenario.run(&mut ours, &mut |_| ())];
-        Ok(table(&outcomes, f64::from(profile.gpus), &notes))
-    }
-
-    fn scenario(
-        &self,
-        spec: &LLMAutoscalerSpec,
-        profile: EngineProfile,
-    ) -> anyhow::Result<Scenario> {
-        let nothing = SyntheticLoad {
-            shape: Shape::constant(0.0, 1.0),
-            lengths: Lengths::Lognormal { prompt: 1.0, output: 1.0, sigma: 0.0 },
-            warm_up: WARM_UP,
-        };
-        let kind = spec.scale_target_ref.as_ref().map(|target| target.kind.as_str());
-        let mut scenario = Scenario {
-            load: Load::Synthetic(nothing),
-            warm_up: WARM_UP,
-            profile,
-            cached: 0.0,
-            promise: Promise::default(),
-            routing: Routing::LeastOutstanding,
-            starts: Starts::default(),
-            faults: Faults::default(),
-            gpu_limit: None,
-            replicas: limits(spec).min,
-            grace: GRACE,
-            victims: if kind == Some("Deployment") { Victims::NotReady } else { Victims::Newest },
-            seed: 1,
-        };
-        scenario.load = match &self.trace {
-            None => standard_load(&scenario, limits(spec).max)?,
-            Some(file) => {
-                let text = std::fs::read_to_string(file);
-                let text = text.with_context(|| format!("reading {}", file.display()))?;
-                let trace = Trace::parse(&text).with_context(|| file.display().to_string())?;
-                let (trace, spread) = (Arc::new(trace), Spread::Jitter(0.0));
-                Load::Trace(TraceLoad { trace, copies: 1, spread, warm_up: WARM_UP })
-            }
-        };
-        Ok(scenario)
-    }
+    };
+    Ok(scenario)
 }
 
 fn limits(spec: &LLMAutoscalerSpec) -> Limits {
@@ -155,8 +165,8 @@ fn peer(
         as_hpa["sources"] = json!([{"scrape": {"intervalSeconds": 15, "timeoutSeconds": 5}}]);
         let spec: LLMAutoscalerSpec = serde_json::from_value(as_hpa)?;
         let note = "the source is the HPA's arithmetic with its targets and behavior, every 15 s by \
-                    pages of every 15 s. The delays of Prometheus and an adapter come on top of \
-                    that and are left out, in its favour";
+                    pages\nof every 15 s. The delays of Prometheus and of an adapter are left out, \
+                    in its favour";
         return Ok((Box::new(Spec::new(&spec, Profile::HpaExact, 0.0)?), note.to_owned()));
     }
     let (signal, target) = only_signal(spec)?;
@@ -167,13 +177,13 @@ fn peer(
         (Algorithm::Kthena, "WaitingRequests") => format!("kthena={target}"),
         (Algorithm::Wva, _) => "wva".to_owned(),
         _ => anyhow::bail!(
-            "the simulator has the algorithm of the source for other metrics than {signal} only \
+            "the simulator has the algorithm of the source for other metrics than {signal}\nonly \
              (docs/simulate.md#the-policies)"
         ),
     };
     let found = policy(&name, &scenario.policy_context(limits(spec)))?;
     let note = format!(
-        "the source is the policy {name} of docs/simulate.md with its bounds; its other settings, \
+        "the source is the policy {name} of docs/simulate.md with its bounds.\nIts other settings, \
          such as windows, are the defaults"
     );
     Ok((found, note))

@@ -5,10 +5,12 @@ use llm_autoscaler_api::{ScaleTargetRef, ScalingMode, workloads};
 use super::{
     living::Living,
     look::{Sight, Size, reference},
-    plan::{Plan, Refusal},
+    plan::Plan,
     record::{MIGRATION, Record, Stage},
+    refusal::Refusal,
     source::{SOURCE_KINDS, Source},
-    step::{Step, Write},
+    step::Step,
+    write::Write,
 };
 
 /// Plans the steps that are left until the other autoscaler scales the target again.

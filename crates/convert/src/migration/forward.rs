@@ -5,8 +5,9 @@ use llm_autoscaler_api::{PAUSED, ScaleTargetRef, ScalingMode, workloads::keda};
 use super::{
     living::Living,
     look::{Sight, Size, reference},
-    plan::{Plan, Refusal},
+    plan::Plan,
     record::{Record, Stage},
+    refusal::Refusal,
     source::Source,
     step::{SETTLED, Step},
 };
@@ -79,7 +80,7 @@ fn begin(
     size: Size,
     living: &Living,
 ) -> Result<Plan, Refusal> {
-    let source = match living.created[..] {
+    let source = match living.candidates()[..] {
         [] => {
             is_not_elsewhere(sight, target)?;
             None

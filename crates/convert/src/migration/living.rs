@@ -11,7 +11,7 @@ pub(super) struct Living<'a> {
     pub(super) created: Vec<Source<'a>>,
     /// The HPAs that one of those has created.
     pub(super) derived: Vec<Source<'a>>,
-    /// The `VariantAutoscaling` objects that only compute a number, which another autoscaler follows.
+    /// The `VariantAutoscaling` objects that only compute a number for another autoscaler.
     pub(super) followed: Vec<Source<'a>>,
 }
 
@@ -45,6 +45,13 @@ impl<'a> Living<'a> {
             }
         }
         living
+    }
+
+    /// Returns the objects that are at work, or without any those that have stopped.
+    pub(super) fn candidates(&self) -> Vec<Source<'a>> {
+        let working: Vec<Source> =
+            self.created.iter().copied().filter(|it| !it.has_stopped()).collect();
+        if working.is_empty() { self.created.clone() } else { working }
     }
 
     /// Returns the object with the kind and the name of another one.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerStatus, ScaleTargetRef, workloads};
 use serde_json::Value;
 
-use super::plan::Refusal;
+use super::refusal::Refusal;
 
 /// The size of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use llm_autoscaler_api::LLMAutoscaler;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::plan::Refusal;
+use super::refusal::Refusal;
 
 /// The annotation of an `LLMAutoscaler` with the record of its migration.
 pub const MIGRATION: &str = "llmautoscaler.io/migration";

@@ -5,7 +5,10 @@ use std::collections::BTreeMap;
 use llm_autoscaler_api::{ScaleTargetRef, workloads::keda};
 use serde_json::{Value, json};
 
-use super::{record::SavedSource, step::Write};
+use super::{
+    record::SavedSource,
+    write::{self, Write},
+};
 
 /// A kind of autoscaler that a migration knows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,7 +102,7 @@ impl<'a> Source<'a> {
 
     /// Returns the kind and the name, for messages.
     pub(super) fn label(self) -> String {
-        format!("{} {}", self.kind(), self.name())
+        write::label(self.0)
     }
 
     /// Returns whether the two are versions of one object, or one of its later namesakes.

@@ -5,39 +5,15 @@ use std::{
     time::Duration,
 };
 
-use serde_json::Value;
-
 use super::{
     record::{MIGRATION, Record, Stage},
-    source::Source,
+    write::{Write, label},
 };
 
 /// The time without a change of the size after which a stopped autoscaler has no write under way:
 /// the default period of the HPA controller. A decision that it has begun with an HPA that is gone
 /// is still written, with retries where the target has another version.
 pub const SETTLED: Duration = Duration::from_secs(15);
-
-/// A write to the object of another autoscaler.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Write {
-    /// The object is deleted, if it still is as it was seen.
-    Delete {
-        /// The object as it was seen.
-        object: Value,
-    },
-    /// The object is changed by a merge patch with the resourceVersion that was seen.
-    Patch {
-        /// The object as it was seen.
-        object: Value,
-        /// The merge patch.
-        patch: Value,
-    },
-    /// The object is created.
-    Create {
-        /// The manifest.
-        object: Value,
-    },
-}
 
 /// A step of a migration. Each is one write or one wait, and taking it twice changes nothing.
 #[derive(Clone, Debug, PartialEq)]
@@ -75,34 +51,11 @@ pub enum Step {
     Forget,
 }
 
-impl Display for Write {
-    fn fmt(&self, f: &mut Formatter) -> fmt::Result {
-        match self {
-            Self::Delete { object } => write!(f, "delete the {}", Source(object).label()),
-            Self::Create { object } => {
-                write!(f, "create the {} from the record", Source(object).label())
-            }
-            Self::Patch { object, patch } => {
-                let label = Source(object).label();
-                let restores = patch.pointer("/spec/advanced/restoreToOriginalReplicaCount");
-                match &patch["metadata"]["annotations"]["autoscaling.keda.sh/paused"] {
-                    Value::Null => write!(f, "resume the {label}")?,
-                    _ => write!(f, "pause the {label} (autoscaling.keda.sh/paused)")?,
-                }
-                match restores {
-                    Some(value) => write!(f, ", with restoreToOriginalReplicaCount: {value}"),
-                    None => Ok(()),
-                }
-            }
-        }
-    }
-}
-
 impl Display for Step {
     fn fmt(&self, f: &mut Formatter) -> fmt::Result {
         match self {
             Self::Record(Record { source: Some(source), stage, .. }) => {
-                let label = Source(&source.manifest).label();
+                let label = label(&source.manifest);
                 if *stage == Stage::Stopping {
                     write!(f, "write the manifest of the {label} to the annotation {MIGRATION}")
                 } else {

@@ -37,8 +37,8 @@ impl Observer {
         Ok(Self { seen, task })
     }
 
-    /// Fails unless the sizes since the start or the last call, without repetitions, are these, each
-    /// written by this manager. The first size is that before.
+    /// Fails unless the sizes since the start or the last call, without repetitions, are these, and
+    /// each was written by this manager. The first size is that before.
     pub(crate) fn sizes_are(&self, expected: &[(i32, &str)]) -> Result<()> {
         ensure!(!self.task.is_finished(), "the watch has ended");
         let mut all = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
