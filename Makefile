@@ -121,6 +121,11 @@ test-tenants: controlplane ## a tenant's attacks, and an API server in trouble: 
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test tenants
 
+.PHONY: test-migrate
+test-migrate: controlplane ## from a real HPA and from a stand-in for KEDA to an LLMAutoscaler and back, killed at each write (5 minutes)
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test migrate
+
 .PHONY: test-rbac
 test-rbac: controlplane ## each permission of the operator is used, and its absence is told; Roles of one namespace suffice (2 minutes)
 	$(CARGO) build --locked -p llm-autoscaler

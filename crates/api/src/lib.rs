@@ -75,6 +75,9 @@ pub mod managers {
     pub const METRICS: &str = "llm-autoscaler-metrics";
     /// Owns the objects that the operator creates.
     pub const CHILDREN: &str = "llm-autoscaler-children";
+    /// Writes for `llm-autoscaler migrate`: the mode of an `LLMAutoscaler`, its record of the
+    /// migration, and the pause of a ScaledObject.
+    pub const MIGRATE: &str = "llm-autoscaler-migrate";
     /// Owns the condition `llmautoscaler.io/in-service` of pods, and their deletion cost.
     pub const PODS: &str = "llm-autoscaler-pods";
 }

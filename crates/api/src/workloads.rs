@@ -2,6 +2,7 @@
 //! pods, which pods are one replica, which of those expose its metrics, which replicas a smaller
 //! size removes, and which other objects may drive the size.
 
+pub mod keda;
 mod other_autoscalers;
 mod removal;
 

@@ -18,6 +18,7 @@ use crate::{
     explain::Explain,
     logging::Logging,
     metrics_api::MetricsApi,
+    migrate::Migrate,
     output,
     probe::Probe,
     replay::Replay,
@@ -69,6 +70,11 @@ pub(crate) enum Command {
     /// their fields. Comments say what changed and what cannot be expressed. The exit status is 0
     /// if everything is expressed, 3 if something is not, and 1 if the input cannot be read.
     Convert(Convert),
+    /// Switch a target from another autoscaler to an LLMAutoscaler with mode: Recommend, or back.
+    ///
+    /// Prints the steps, and takes them with --yes. Each is written down in the cluster before the
+    /// next one, so a call that was interrupted is continued by the next one.
+    Migrate(Migrate),
     /// Answer cases about decisions: one JSON object per line in, one answer per line out.
     Evaluate(Evaluate),
     /// Simulate a service under autoscalers, and print latencies, replicas and GPU-hours.

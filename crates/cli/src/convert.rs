@@ -1,5 +1,6 @@
 //! The subcommand `convert`: LLMAutoscalers from the objects of other autoscalers.
 
+mod check;
 mod live;
 
 use std::{io::Read, process::ExitCode};
@@ -8,6 +9,7 @@ use anyhow::Context;
 use llm_autoscaler_convert::{Document, Options, Report};
 use llm_autoscaler_engines::{Engine, Program};
 
+use self::check::Check;
 use crate::{cluster::with_cluster, engines, output};
 
 /// The exit status where something of the input is missing in the results.
@@ -40,6 +42,18 @@ pub(crate) struct Convert {
     /// The engine of the targets, where their metrics do not tell it.
     #[arg(long, value_parser = engine)]
     engine: Option<Engine>,
+    #[command(flatten)]
+    results: Results,
+    #[command(flatten)]
+    check: Check,
+}
+
+/// The options of the results.
+#[derive(Debug, clap::Args)]
+struct Results {
+    /// Give the results mode: Recommend, to run beside the autoscalers that they come from.
+    #[arg(long)]
+    recommend: bool,
     /// Print nothing if a part of the input cannot be expressed or is not understood.
     #[arg(long)]
     strict: bool,
@@ -63,7 +77,11 @@ impl Convert {
             })?;
         }
         anyhow::ensure!(!documents.is_empty(), "{}", self.nothing());
-        let options = Options { prometheus_url: self.prometheus_url.clone(), engine: self.engine };
+        let options = Options {
+            prometheus_url: self.prometheus_url.clone(),
+            engine: self.engine,
+            recommend: self.results.recommend,
+        };
         let report = llm_autoscaler_convert::convert(&documents, options)?;
         self.tell(&report)
     }
@@ -102,8 +120,10 @@ impl Convert {
 
     fn tell(&self, report: &Report) -> anyhow::Result<ExitCode> {
         let losses = report.losses();
-        if !self.strict || losses.is_empty() {
-            output::print(&report.yaml())?;
+        if !self.results.strict || losses.is_empty() {
+            let is_check = self.check.is_wanted();
+            let text = if is_check { self.check.compare(report)? } else { report.yaml() };
+            output::print(&text)?;
         }
         if losses.is_empty() {
             return Ok(ExitCode::SUCCESS);
@@ -111,7 +131,7 @@ impl Convert {
         for loss in &losses {
             output::print_error(&anyhow::anyhow!("{loss}"));
         }
-        if self.strict {
+        if self.results.strict {
             let text = "nothing is printed, because --strict allows no loss";
             output::print_error(&anyhow::anyhow!(text));
         }

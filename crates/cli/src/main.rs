@@ -13,6 +13,7 @@ mod engines;
 mod explain;
 mod logging;
 mod metrics_api;
+mod migrate;
 mod one_line;
 mod outlook;
 mod output;
@@ -53,6 +54,7 @@ fn main() -> ExitCode {
             Ok(status) => return status,
             Err(error) => Err(error),
         },
+        Command::Migrate(migrate) => with_cluster(migrate.migrate()),
         Command::Ui(ui) => with_cluster(ui.serve()),
     };
     match result {

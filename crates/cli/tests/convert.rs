@@ -95,3 +95,51 @@ fn facts_that_are_not_in_the_input_are_options() {
     assert!(printed.contains(&format!("- prometheus: {{url: \"{url}\"}}")), "{printed}");
     assert!(printed.contains("engine: Dynamo") && !printed.contains("paused"), "{printed}");
 }
+
+#[test]
+fn a_check_compares_each_source_with_its_result() {
+    let (status, printed, error) = convert(&["--check", &fixture("guide.yaml")], "");
+    assert_eq!((status, &*error), (Some(0), ""));
+    for part in [
+        "This is a simulation and no measurement, on the profile q32-h100x2",
+        "HorizontalPodAutoscaler llm-inference-hpa and LLMAutoscaler vllm-inference:",
+        "HorizontalPodAutoscaler sgl-inference-hpa and LLMAutoscaler sgl-inference:",
+        "the source is the HPA's arithmetic with its targets and behavior",
+    ] {
+        assert!(printed.contains(part), "{part:?} is not in:\n{printed}");
+    }
+    let hours = |name: &str| -> f64 {
+        let row = printed.lines().find(|line| line.starts_with(name)).unwrap();
+        row.split_whitespace().nth(5).unwrap().parse().unwrap()
+    };
+    // Between the bounds of 1 and 3 replicas for four hours.
+    for name in ["source ", "LLMAutoscaler "] {
+        assert!((4.0..=12.0).contains(&hours(name)), "{printed}");
+    }
+    assert!(!printed.contains("\nkind: LLMAutoscaler"), "{printed}");
+}
+
+#[test]
+fn a_check_tells_what_it_cannot_compare_and_takes_a_trace() {
+    let trace = "arrival_s,input_tokens,output_tokens\n0.5,100,20\n1.5,200,30\n900,100,10\n";
+    let file = std::env::temp_dir().join(format!("trace-{}.csv", std::process::id()));
+    fs::write(&file, trace).unwrap();
+    let path = file.to_string_lossy().into_owned();
+    let args = ["--check", "--trace", &path, "--profile", "q32-h100x2", &fixture("kthena.yaml")];
+    let (status, printed, _) = convert(&args, "");
+    assert_eq!(status, Some(3), "{printed}");
+    assert!(printed.contains(&format!("The load is\n{path}.")), "{printed}");
+    assert!(printed.contains("not compared: spec.metrics: "), "{printed}");
+    fs::remove_file(file).unwrap();
+
+    let missing = convert(&["--check", "--trace", "nowhere.csv", &fixture("guide.yaml")], "");
+    assert!(missing.2.contains("reading nowhere.csv: "), "{missing:?}");
+    let (status, _, error) = convert(&["--trace", "nowhere.csv"], "");
+    assert_eq!(status, Some(2), "{error}");
+}
+
+#[test]
+fn results_that_recommend_have_the_mode() {
+    let (_, printed, _) = convert(&["--recommend", &fixture("guide.yaml")], "");
+    assert_eq!(printed.matches("\n  mode: Recommend\n  scaleTargetRef:").count(), 2, "{printed}");
+}

@@ -4,10 +4,10 @@ mod metrics;
 
 use llm_autoscaler_api::{LLMAutoscalerSpec, PAUSED, Quantity, parse_spec};
 use llm_autoscaler_core::{Milli, Profile};
-use llm_autoscaler_engines::{Engine, Kind};
+use llm_autoscaler_engines::Kind;
 use serde_json::{Map, Value, json};
 
-use crate::{comment::Comments, promql::Matcher};
+use crate::{comment::Comments, options::Options, promql::Matcher};
 
 /// What the converters of all kinds fill in.
 #[derive(Clone, Debug, Default)]
@@ -90,16 +90,12 @@ impl Draft {
     }
 
     /// Completes the object. Returns none, and says why, if it would be refused.
-    pub(crate) fn finish(
-        mut self,
-        comments: &mut Comments,
-        engine: Option<Engine>,
-    ) -> Option<Value> {
+    pub(crate) fn finish(mut self, comments: &mut Comments, options: &Options) -> Option<Value> {
         let Some([api_version, kind, name]) = self.target.clone() else {
             comments.lost("", "the target is not named, so there is no LLMAutoscaler");
             return None;
         };
-        let engine = engine.unwrap_or_else(|| self.engine());
+        let engine = options.engine.unwrap_or_else(|| self.engine());
         let metrics = self.metrics(engine, comments);
         if metrics.is_empty() {
             comments.lost("", "no metric can be expressed, so there is no LLMAutoscaler");
@@ -112,6 +108,9 @@ impl Draft {
             "maxReplicas": self.max,
             "metrics": metrics,
         });
+        if options.recommend {
+            spec["mode"] = json!("Recommend");
+        }
         if let Some(label) = &self.group_label {
             spec["replicaPods"] = json!({"groupLabel": label});
         }

@@ -12,7 +12,7 @@ use crate::{
     object::{Identity, finish_metadata},
     options::Options,
     read::{Document, ReadError},
-    report::{Conversion, Report},
+    report::{Algorithm, Conversion, Report},
     wva,
 };
 
@@ -71,7 +71,7 @@ pub fn convert(documents: &[Document], options: Options) -> Result<Report, ReadE
         let mut objects = Vec::new();
         for mut draft in drafts {
             rename(&mut draft, &source.identity, &mut names, &mut told);
-            objects.extend(draft.finish(&mut told, context.options.engine));
+            objects.extend(draft.finish(&mut told, &context.options));
         }
         source.keep(&objects, &mut told);
         report.conversions.push(source.conclude(objects, told));
@@ -221,6 +221,21 @@ impl<'a> Source<'a> {
         }
     }
 
+    /// Returns the algorithm of an autoscaler.
+    fn algorithm(&self) -> Option<Algorithm> {
+        match self.kind {
+            Kind::Hpa | Kind::ScaledObject => Some(Algorithm::Hpa),
+            Kind::PodAutoscaler => match self.root().at(&["spec", "scalingStrategy"]).peek() {
+                Some("HPA") => Some(Algorithm::Hpa),
+                Some("KPA") => Some(Algorithm::Kpa),
+                _ => Some(Algorithm::Apa),
+            },
+            Kind::Policy | Kind::Binding => Some(Algorithm::Kthena),
+            Kind::Variant => Some(Algorithm::Wva),
+            _ => None,
+        }
+    }
+
     /// Quotes what is wanted where no object has it.
     fn keep(&self, objects: &[Value], comments: &mut Comments) {
         let is_wanted = matches!(
@@ -257,6 +272,7 @@ impl<'a> Source<'a> {
         Conversion {
             place: self.document.place.clone(),
             source: self.identity.to_string(),
+            algorithm: self.algorithm(),
             objects,
             comments: comments.0,
         }

@@ -8,6 +8,8 @@
 //! A converter reads a document through `field`, which remembers what has been read. Each value
 //! of the input is part of the result, named by a comment, or reported as not understood; none is
 //! dropped silently. A result is printed only if the operator accepts its spec.
+//!
+//! [`migration`] plans the switch from such an object to the LLMAutoscaler that it has become.
 
 mod adapter_rules;
 mod aibrix;
@@ -20,6 +22,7 @@ mod hpa;
 mod keda;
 mod kinds;
 mod kthena;
+pub mod migration;
 mod object;
 mod options;
 mod promql;
@@ -34,4 +37,4 @@ pub use comment::{Comment, CommentKind};
 pub use kinds::convert;
 pub use options::Options;
 pub use read::{Document, Place, ReadError, read};
-pub use report::{Conversion, Report};
+pub use report::{Algorithm, Conversion, Report};

@@ -9,4 +9,6 @@ pub struct Options {
     pub prometheus_url: Option<String>,
     /// The engine of the targets, where their metrics do not tell it.
     pub engine: Option<Engine>,
+    /// The results have `mode: Recommend`.
+    pub recommend: bool,
 }

@@ -8,6 +8,21 @@ use crate::{
     yaml,
 };
 
+/// The algorithm by which another autoscaler computes its sizes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Algorithm {
+    /// That of the HPA, which KEDA uses too.
+    Hpa,
+    /// AIBrix's own, by a mean of three minutes.
+    Apa,
+    /// Knative's, as AIBrix has it.
+    Kpa,
+    /// Kthena's.
+    Kthena,
+    /// The saturation analyzer of the workload-variant-autoscaler.
+    Wva,
+}
+
 /// What became of one document.
 #[derive(Clone, Debug)]
 pub struct Conversion {
@@ -15,6 +30,8 @@ pub struct Conversion {
     pub place: Place,
     /// Its kind, namespace and name.
     pub source: String,
+    /// Its algorithm, if it is an autoscaler.
+    pub algorithm: Option<Algorithm>,
     /// The LLMAutoscalers; none if the document is no autoscaler, or cannot be expressed.
     pub objects: Vec<Value>,
     /// The comments on it.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 const WIDTH: usize = 96;
 
 /// Keys in the order of the documentation; others follow by their names.
-const ORDER: [&str; 42] = [
+const ORDER: [&str; 43] = [
     "apiVersion",
     "kind",
     "metadata",
@@ -16,6 +16,7 @@ const ORDER: [&str; 42] = [
     "name",
     "namespace",
     "annotations",
+    "mode",
     "scaleTargetRef",
     "replicaPods",
     "engine",

@@ -25,6 +25,8 @@ pub enum Component {
     Convert,
     /// The subcommand `replay`.
     Replay,
+    /// The subcommand `migrate`.
+    Migrate,
     /// The subcommand `ui`.
     Ui,
 }
@@ -41,6 +43,7 @@ impl Component {
             Self::Probe => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (probe)"),
             Self::Convert => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (convert)"),
             Self::Replay => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (replay)"),
+            Self::Migrate => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (migrate)"),
             Self::Ui => concat!("llm-autoscaler/", env!("CARGO_PKG_VERSION"), " (ui)"),
         }
     }
@@ -86,6 +89,7 @@ mod tests {
             (Component::Query.user_agent().to_owned(), "(query)"),
             (Component::Probe.user_agent().to_owned(), "(probe)"),
             (Component::Convert.user_agent().to_owned(), "(convert)"),
+            (Component::Migrate.user_agent().to_owned(), "(migrate)"),
             (Component::Ui.user_agent().to_owned(), "(ui)"),
         ];
         for (agent, end) in agents {

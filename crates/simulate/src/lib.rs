@@ -19,6 +19,7 @@
 
 pub mod arrivals;
 mod bound;
+mod comparison;
 mod error;
 mod faults;
 mod fleet;
@@ -33,10 +34,12 @@ mod score;
 mod sight;
 mod simulation;
 mod sketch;
+mod standard;
 mod starts;
 mod timeline;
 
 pub use bound::{Bound, clairvoyant};
+pub use comparison::{Difference, differences};
 pub use error::SimulateError;
 pub use faults::Faults;
 pub use fleet::{Routing, Victims};
@@ -48,5 +51,6 @@ pub use score::{GpuHours, Outcome, Promise};
 pub use sight::{PodSight, Reading, Sight};
 pub use simulation::{Progress, Scenario};
 pub use sketch::Sketch;
+pub use standard::{STANDARD_LOAD, standard_load};
 pub use starts::Starts;
 pub use timeline::{Moment, SizeChange};

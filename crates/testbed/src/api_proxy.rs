@@ -47,6 +47,16 @@ pub struct Rule {
     pub fault: ApiFault,
 }
 
+/// The point at which the first write is held, for ever.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HeldWrite {
+    /// It does not reach the API server.
+    Before,
+    /// The API server has done it, and the answer does not come back. Writes that it refuses are
+    /// not held.
+    After,
+}
+
 /// The proxy. Dropping it stops it.
 #[derive(Debug)]
 pub struct ApiProxy {
@@ -60,6 +70,10 @@ struct State {
     rules: Vec<Rule>,
     /// The requests so far.
     requests: Vec<Line>,
+    /// Where the next write is held.
+    hold: Option<HeldWrite>,
+    /// A write is held.
+    is_held: bool,
 }
 
 /// The first line of a request.
@@ -101,6 +115,16 @@ impl ApiProxy {
         lock(&self.state).rules = rules;
     }
 
+    /// Holds the next write for ever.
+    pub fn hold_write(&self, at: HeldWrite) {
+        lock(&self.state).hold = Some(at);
+    }
+
+    /// Returns whether a write is held.
+    pub fn is_held(&self) -> bool {
+        lock(&self.state).is_held
+    }
+
     /// Returns the number of requests so far with this method and end of the path.
     pub fn count(&self, method: &str, path: &str, is_watch: bool) -> usize {
         let state = lock(&self.state);
@@ -137,6 +161,10 @@ impl Line {
         }
     }
 
+    fn is_write(&self) -> bool {
+        ["POST", "PUT", "PATCH", "DELETE"].contains(&self.method.as_str())
+    }
+
     fn fault(&self, state: &Mutex<State>) -> Option<ApiFault> {
         let state = lock(state);
         let rule = state.rules.iter().find(|rule| {
@@ -163,6 +191,10 @@ async fn proxy(
         Some(ApiFault::Hang) => std::future::pending().await,
         Some(ApiFault::Expired) => return Ok(expired()),
     }
+    let hold_at = lock(&state).hold.filter(|_| line.is_write());
+    if hold_at == Some(HeldWrite::Before) {
+        return hold(&state).await;
+    }
     let (head, body) = request.into_parts();
     let path = head.uri.path_and_query().map_or("/", |path| path.as_str());
     let mut forwarded = client.request(head.method, format!("{api_server}{path}"));
@@ -173,6 +205,9 @@ async fn proxy(
     }
     let body = axum::body::to_bytes(body, BODY).await?;
     let answer = forwarded.body(body).send().await?;
+    if hold_at == Some(HeldWrite::After) && answer.status().is_success() {
+        return hold(&state).await;
+    }
     if line.fault(&state) == Some(ApiFault::Lost) {
         return lost();
     }
@@ -194,6 +229,12 @@ async fn proxy(
         }
     });
     Ok(response.body(Body::from_stream(chunks))?)
+}
+
+/// Holds a write.
+async fn hold(state: &Mutex<State>) -> Result<Response> {
+    lock(state).is_held = true;
+    std::future::pending().await
 }
 
 fn refused(code: u16) -> Response {

@@ -12,7 +12,7 @@ use kube::{
 };
 use llm_autoscaler_api::{
     ScaleTargetRef,
-    workloads::{self, AUTOSCALER_KINDS, AutoscalerKind},
+    workloads::{self, AUTOSCALER_KINDS, AutoscalerKind, keda},
 };
 use serde::Deserialize;
 use tokio::sync::watch;
@@ -63,9 +63,14 @@ struct Reference {
 }
 
 impl OtherAutoscaler {
-    /// Parses an object of one of the kinds. Returns `None` if it names no target that could exist:
-    /// the API server does not limit the length of these names.
+    /// Parses an object of one of the kinds. Returns `None` for a ScaledObject that has stopped, and
+    /// if the object names no target that could exist: the API server does not limit the length of
+    /// these names.
     fn parse(kind: &AutoscalerKind, object: &DynamicObject) -> Option<Self> {
+        let is_scaled_object = kind.kind == "ScaledObject";
+        if is_scaled_object && keda::has_stopped(object.annotations(), object.data.get("status")) {
+            return None;
+        }
         let Spec { scale_target_ref } = Spec::deserialize(object.data.get("spec")?).ok()?;
         let (api_version, target_kind) = kind.default_target;
         let target = ScaleTargetRef {
@@ -238,6 +243,17 @@ mod tests {
         assert_eq!(found, [true, false, true, true]);
         known = Known::listed(Vec::new());
         assert!(known.is_new("403"), "it was listed in between");
+    }
+
+    #[test]
+    fn a_scaled_object_that_has_stopped_scales_nothing() {
+        let [scaled_object, _, hpa] = &AUTOSCALER_KINDS;
+        let mut paused = object("ns", "so", &json!({"name": "a"}));
+        paused.annotations_mut().insert(keda::PAUSED.to_owned(), "true".to_owned());
+        assert!(OtherAutoscaler::parse(scaled_object, &paused).is_some(), "KEDA has not acted yet");
+        paused.data["status"] = json!({"conditions": [{"type": "Paused", "status": "True"}]});
+        assert!(OtherAutoscaler::parse(scaled_object, &paused).is_none());
+        assert!(OtherAutoscaler::parse(hpa, &paused).is_some(), "it is no ScaledObject");
     }
 
     #[test]

@@ -45,6 +45,16 @@ pub(super) fn simulated(
     }
     let is_own = |source: &SourceConfig| matches!(source, SourceConfig::Scrape(scrape) if scrape.pods.is_none());
     let parsed = parse(&spec, profile)?;
+    for metric in &parsed.1.metrics {
+        let is_signal = matches!(metric.asked, Asked::Measure { signal: Some(_), .. });
+        if !is_signal {
+            return Err(SimulateError::new(format!(
+                "spec.metrics: {} is no signal of the engine, and other metrics are not simulated; \
+                 use a signal such as InFlightRequests",
+                metric.name
+            )));
+        }
+    }
     let (interval, timeout) = match parsed.1.sources.first() {
         Some(SourceConfig::Scrape(scrape)) => (scrape.interval, scrape.timeout),
         Some(SourceConfig::Prometheus(prometheus)) => (prometheus.interval, prometheus.timeout),
@@ -61,16 +71,6 @@ pub(super) fn simulated(
         spec.sources = None;
         parse(&spec, profile)?
     };
-    for metric in &target.metrics {
-        let is_signal = matches!(metric.asked, Asked::Measure { signal: Some(_), .. });
-        if !is_signal {
-            return Err(SimulateError::new(format!(
-                "spec.metrics: {} is no signal of the engine, and other metrics are not simulated; \
-                 use a signal such as InFlightRequests",
-                metric.name
-            )));
-        }
-    }
     Ok(Simulated { config, target, interval, timeout, notes })
 }
 
