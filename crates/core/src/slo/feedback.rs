@@ -4,7 +4,10 @@
 //! otherwise. They never rise above them: a bound that could move up drifts up in calm times, and
 //! pays for it in the next rise.
 
-use super::{record::numbers, size::Margins};
+use super::{
+    record::{numbers, rounded},
+    size::Margins,
+};
 
 /// The margins without any experience.
 pub(super) const DEFAULT: Margins = Margins { latency: 0.70, utilization: 0.80 };
@@ -53,12 +56,12 @@ impl Feedback {
     }
 
     /// Returns the margins as numbers.
-    pub(super) fn record(&self) -> Vec<f32> {
-        vec![self.margins.latency as f32, self.margins.utilization as f32]
+    pub(super) fn record(&self) -> Vec<f64> {
+        vec![rounded(self.margins.latency), rounded(self.margins.utilization)]
     }
 
     /// Takes over margins, if they are some.
-    pub(super) fn restore(&mut self, record: &[f32]) {
+    pub(super) fn restore(&mut self, record: &[f64]) {
         let Some([latency, utilization]) = numbers::<2>(record) else { return };
         let is_margin = |margin, least, most| (least..=most).contains(&margin);
         if is_margin(latency, LEAST.latency - 1e-6, DEFAULT.latency + 1e-6)

@@ -1,6 +1,9 @@
 //! The lengths of requests, as ratios of counters.
 
-use super::{record::numbers, track::Interval};
+use super::{
+    record::{numbers, rounded},
+    track::Interval,
+};
 
 /// The time constant of the lengths, in seconds.
 const MEMORY: f64 = 20.0;
@@ -33,13 +36,13 @@ pub(super) struct LengthSums {
 
 impl LengthSums {
     /// Returns the sums as numbers.
-    pub(super) fn record(&self) -> Vec<f32> {
+    pub(super) fn record(&self) -> Vec<f64> {
         let Self { prompt, computed, output, first_tokens, answers, .. } = self;
-        [prompt, computed, output, first_tokens, answers].map(|sum| *sum as f32).to_vec()
+        [prompt, computed, output, first_tokens, answers].map(|sum| rounded(*sum)).to_vec()
     }
 
     /// Takes over sums, as of the time `now`, if they are some.
-    pub(super) fn restore(&mut self, record: &[f32], now: f64) {
+    pub(super) fn restore(&mut self, record: &[f64], now: f64) {
         let Some(found) = numbers::<5>(record) else { return };
         if found.iter().all(|sum| *sum >= 0.0) {
             let [prompt, computed, output, first_tokens, answers] = found;

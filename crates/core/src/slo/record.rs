@@ -11,16 +11,16 @@ use super::{Promise, Slo, SloPolicy, SloSize, lengths::Lengths};
 #[serde(rename_all = "camelCase", default)]
 pub struct Learned {
     /// The state of the fit of the time of a step.
-    pub fit: Vec<f32>,
+    pub fit: Vec<f64>,
     /// The state of the mean lengths of requests.
-    pub lengths: Vec<f32>,
+    pub lengths: Vec<f64>,
     /// The margins that the share of late requests has moved.
-    pub margins: Vec<f32>,
+    pub margins: Vec<f64>,
     /// The latest start-up times in seconds, latest last.
-    pub starts: Vec<f32>,
+    pub starts: Vec<f64>,
     /// The smallest KV cache of a replica, in tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub kv_capacity: Option<f32>,
+    pub kv_capacity: Option<f64>,
 }
 
 impl Learned {
@@ -37,14 +37,20 @@ impl Slo {
             lengths: self.lengths.record(),
             margins: self.feedback.record(),
             starts: self.starts.record(),
-            kv_capacity: self.kv_capacity.map(|tokens| tokens as f32),
+            kv_capacity: self.kv_capacity.map(rounded),
         })
+    }
+
+    /// Returns a number that grows with each row of the fit: while it stands still there is nothing
+    /// new to record.
+    pub fn rows(&self) -> u64 {
+        self.fit.rows()
     }
 
     /// Returns the mode with what has been learned, at the time `now`. A part of the record that is
     /// not understood counts as not learned.
     pub fn restored(learned: &Learned, now: f64) -> Self {
-        let mut slo = Self { kv_capacity: learned.kv_capacity.map(f64::from), ..Self::default() };
+        let mut slo = Self { kv_capacity: learned.kv_capacity, ..Self::default() };
         slo.fit.restore(&learned.fit, now);
         slo.lengths.restore(&learned.lengths, now);
         slo.feedback.restore(&learned.margins);
@@ -74,9 +80,14 @@ impl SloPolicy {
 }
 
 /// Returns the numbers of a record, if there are as many as expected, and all of them are finite.
-pub(super) fn numbers<const COUNT: usize>(record: &[f32]) -> Option<[f64; COUNT]> {
-    let numbers: [f32; COUNT] = record.try_into().ok()?;
-    numbers.iter().all(|number| number.is_finite()).then(|| numbers.map(f64::from))
+pub(super) fn numbers<const COUNT: usize>(record: &[f64]) -> Option<[f64; COUNT]> {
+    let numbers: [f64; COUNT] = record.try_into().ok()?;
+    numbers.iter().all(|number| number.is_finite()).then_some(numbers)
+}
+
+/// Rounds to seven digits, which are enough for sums of measured numbers and short as text.
+pub(super) fn rounded(number: f64) -> f64 {
+    format!("{number:.6e}").parse().unwrap_or(number)
 }
 
 #[cfg(test)]
@@ -86,8 +97,17 @@ mod tests {
     #[test]
     fn a_record_has_as_many_finite_numbers_as_expected() {
         assert_eq!(numbers::<2>(&[1.0, 2.0]), Some([1.0, 2.0]));
-        for record in [&[1.0][..], &[1.0, 2.0, 3.0], &[1.0, f32::NAN], &[1.0, f32::INFINITY]] {
+        for record in [&[1.0][..], &[1.0, 2.0, 3.0], &[1.0, f64::NAN], &[1.0, f64::INFINITY]] {
             assert_eq!(numbers::<2>(record), None, "{record:?}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_a_record_have_seven_digits() {
+        for (number, expected) in
+            [(123_456_789.0, 123_456_800.0), (-1.0 / 3.0, -0.333_333_3), (0.0, 0.0)]
+        {
+            assert_eq!(rounded(number).to_bits(), f64::to_bits(expected), "{number}");
         }
     }
 
@@ -95,9 +115,9 @@ mod tests {
     fn a_record_that_is_not_understood_is_nothing_learned() {
         let nonsense = Learned {
             fit: vec![1.0; 3],
-            lengths: vec![f32::NAN; 5],
+            lengths: vec![f64::NAN; 5],
             margins: vec![-1.0, 9.0],
-            starts: vec![-5.0, f32::INFINITY, 60.0],
+            starts: vec![-5.0, f64::INFINITY, 60.0],
             kv_capacity: None,
         };
         let slo = Slo::restored(&nonsense, 10.0);

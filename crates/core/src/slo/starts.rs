@@ -28,13 +28,13 @@ impl Starts {
     }
 
     /// Returns the times as numbers.
-    pub(super) fn record(&self) -> Vec<f32> {
-        self.times[..self.count].iter().map(|time| time.round() as f32).collect()
+    pub(super) fn record(&self) -> Vec<f64> {
+        self.times[..self.count].iter().map(|time| time.round()).collect()
     }
 
     /// Takes over times, as far as they can be some.
-    pub(super) fn restore(&mut self, record: &[f32]) {
-        let times = record.iter().map(|time| f64::from(*time));
+    pub(super) fn restore(&mut self, record: &[f64]) {
+        let times = record.iter().copied();
         times.filter(|time| time.is_finite() && *time >= 0.0).for_each(|time| self.learn(time));
     }
 

@@ -13,6 +13,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     repeat_labels: &[],
     sleep: None,
     progress: None,
+    step: None,
     signals: &[],
     idle_rules: &[],
 };

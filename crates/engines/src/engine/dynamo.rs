@@ -29,6 +29,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     repeat_labels: &["tp_rank", "pp_rank", "moe_ep_rank", "pid"],
     sleep: Some(vllm::SLEEP),
     progress: Some(PROGRESS),
+    step: None,
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,

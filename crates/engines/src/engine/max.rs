@@ -23,6 +23,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     repeat_labels: &[],
     sleep: None,
     progress: None,
+    step: None,
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,

@@ -31,6 +31,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     repeat_labels: &["tp_rank", "pp_rank", "moe_ep_rank", "pid"],
     sleep: None,
     progress: Some(PROGRESS),
+    step: None,
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[Term(&[WAITING])], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[Term(&[RUNNING])], fold: Fold::Sum },

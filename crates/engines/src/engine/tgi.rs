@@ -26,6 +26,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     repeat_labels: &[],
     sleep: None,
     progress: Some(PROGRESS),
+    step: None,
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[WAITING], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[RUNNING], fold: Fold::Sum },

@@ -27,6 +27,7 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
         repeat_labels: &[],
         sleep: None,
         progress: None,
+        step: None,
         signals: &[
             SignalDef { signal: Signal::WaitingRequests, terms: &[Term(QUEUE)], fold: Fold::Sum },
             SignalDef { signal: Signal::RunningRequests, terms: &[Term(RUNNING)], fold: Fold::Sum },

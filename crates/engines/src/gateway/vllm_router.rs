@@ -24,6 +24,7 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
         repeat_labels: &[],
         sleep: None,
         progress: None,
+        step: None,
         signals: &[
             SignalDef {
                 signal: Signal::InFlightRequests,

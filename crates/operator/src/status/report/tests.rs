@@ -7,7 +7,7 @@ use llm_autoscaler_core::{
     Adjusted, Adjustment, Decision, History, Milli, Observation, Precision, Profile, Reading,
     Replica, Scale, decide,
 };
-use llm_autoscaler_observe::{observer::Origin, pod::TroubleKind};
+use llm_autoscaler_observe::{observer::Origin, pod::TroubleKind, promise::PromiseTracker};
 use serde_json::json;
 
 use super::*;
@@ -127,6 +127,7 @@ fn after_decision(
         written,
         memory: &RoleMemory::default(),
         changes: &[],
+        promise: &PromiseTracker::default(),
         wedged: Vec::new(),
         pod_monitor: None,
     };
