@@ -279,7 +279,7 @@ impl PromiseTracker {
             self.observation.replicas.push(SloReplica {
                 id,
                 age: age.max(0.0),
-                state: state(group, replica),
+                state: state(group, *replica),
                 sample: page.as_ref().map(|page| page.sample),
             });
         }
@@ -329,7 +329,7 @@ fn has_quorum(replicas: &[SloReplica]) -> bool {
 
 /// Returns the state of a replica towards requests. A replica that is out of service, asleep,
 /// wedged or stuck serves none.
-fn state(group: &ReplicaPods, replica: &Replica) -> ServingState {
+fn state(group: &ReplicaPods, replica: Replica) -> ServingState {
     if replica.deleting || replica.has_ended() {
         ServingState::Terminating
     } else if replica.stuck || replica.is_halted() || group.is_closed() {

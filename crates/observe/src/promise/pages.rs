@@ -77,9 +77,8 @@ impl Pages {
                     }
                     pages.list[*replica] = Some(Page { sample: page.sample });
                 }
-                Ok(_) => {}
                 Err(Some(series)) => pages.missing = Some((pod.name.clone(), series)),
-                Err(None) => {}
+                Ok(_) | Err(None) => {}
             }
         }
         let [first_token, per_token] = recent.map(|it| it.quantile_if_enough(config.quantile));

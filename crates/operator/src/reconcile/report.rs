@@ -55,7 +55,7 @@ impl Role {
         let observation = &sight.observed.usable.observation;
         let pace = if observation.scale.current == 0 && observation.scaled_to_zero {
             ScrapePace::AtZero
-        } else if plan.near_target {
+        } else if plan.near_target && target.promise.size().is_none() {
             ScrapePace::NearTarget
         } else {
             ScrapePace::Normal

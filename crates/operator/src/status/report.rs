@@ -97,7 +97,11 @@ pub(crate) fn role_status(
     for (type_, update) in optional.into_iter().chain(draining::conditions(report.drain)) {
         status.set_or_remove(type_, update, *generation, Some(now));
     }
-    let metrics = metrics::statuses(config, report.findings, messages, now);
+    let mut metrics = metrics::statuses(config, report.findings, messages, now);
+    if let Some((first, size)) = metrics.first_mut().zip(report.promise.size()) {
+        // The size of the promise stands for what the metric itself proposes.
+        first.proposal = i32::try_from(size.replicas).ok();
+    }
     status.summary = Some(summary(config, &metrics, report.promise));
     status.current_replicas = Some(report.current_replicas());
     status.desired_replicas = report.desired_replicas().or(previous.desired_replicas);

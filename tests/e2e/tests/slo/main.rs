@@ -18,5 +18,5 @@ async fn main() -> ExitCode {
         promises::a_promise_may_be_recommended,
         promises::promises_that_cannot_be_kept_are_refused,
     };
-    runner::run(all, 5).await
+    runner::run(all, 3).await
 }

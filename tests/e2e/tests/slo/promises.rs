@@ -37,6 +37,8 @@ fn engine(speed: u32) -> EngineConfig {
 fn spec() -> Value {
     json!({
         "minReplicas": 1, "maxReplicas": 14, "metrics": null,
+        // Pages are set more often than this even on a busy machine.
+        "sources": [{"scrape": {"intervalSeconds": 4}}],
         "slo": {
             "timeToFirstTokenMilliseconds": TTFT.as_millis() as u32,
             "interTokenLatencyMilliseconds": ITL.as_millis() as u32,
@@ -139,6 +141,9 @@ async fn learned_and_kept(stage: &Stage, speed: u32) -> Result<String> {
     let agreed = scene.agrees().await?;
     let summary = stage.status(NAME).await?.summary.unwrap_or_default();
     ensure!(summary.starts_with("ttft ") && summary.contains("/2 s, itl "), "{summary}");
+
+    let explained = stage.run_binary(&["explain", "--namespace", &stage.namespace, NAME]).await?;
+    ensure!(explained.contains("\nslo        n="), "{explained}");
 
     // The load doubles within a minute.
     scene.load.take_punctuality();

@@ -1,7 +1,7 @@
 //! The status of a role after a decision.
 
 use llm_autoscaler_api::{
-    LLMAutoscalerSpec, LLMAutoscalerStatus, messages::MetricDescription, parse_target,
+    LLMAutoscalerSpec, LLMAutoscalerStatus, SloStatus, messages::MetricDescription, parse_target,
 };
 use llm_autoscaler_core::{
     Adjusted, Adjustment, Decision, History, Milli, Observation, Precision, Profile, Reading,
@@ -14,6 +14,7 @@ use super::*;
 use crate::{scale::view::ScaleLocation, status::role_status::RoleCondition};
 
 mod blocked;
+mod promised;
 mod recommended;
 
 fn spec() -> LLMAutoscalerSpec {
