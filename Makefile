@@ -111,6 +111,11 @@ test-startup: controlplane ## load x 4 while replicas take LOADING seconds to st
 	$(CARGO) build --locked -p llm-autoscaler
 	LOADING=$(LOADING) $(CARGO) test --locked -p llm-autoscaler-e2e --test startup
 
+.PHONY: test-slo
+test-slo: controlplane ## a promise instead of thresholds: engines are learned, and the promise is kept (5 minutes)
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test slo
+
 .PHONY: test-wedged
 test-wedged: controlplane ## engines that have requests and answer none: replaced once, and remembered (7 minutes)
 	$(CARGO) build --locked -p llm-autoscaler

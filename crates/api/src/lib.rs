@@ -41,8 +41,9 @@ pub use bill::{BillEntryStatus, BillStatus};
 pub use gpu_resources::GpuResources;
 pub use parse::{
     Access, Advice, Asked, DataKind, DrainConfig, MetricConfig, ParsedRole, ParsedSpec,
-    PodMonitorConfig, PrometheusConfig, ScrapeConfig, SourceConfig, SourceMeasure, SpecError,
-    TargetConfig, ValueRef, VitalMeasures, WEDGED_AFTER, parse_spec, parse_target,
+    PodMonitorConfig, PrometheusConfig, ScrapeConfig, SloConfig, SloMeasures, SourceConfig,
+    SourceMeasure, SpecError, TargetConfig, ValueRef, VitalMeasures, WEDGED_AFTER, parse_spec,
+    parse_target,
 };
 pub use pause::PAUSED;
 pub use pod_monitor::{POD_MONITOR, PodMonitorBuilder, pod_monitor_name};
@@ -54,12 +55,12 @@ pub use spec::{
     LabelRequirement, ManualChangesSpec, MetricSpec, MetricTarget, Name, Named, PodMonitorMode,
     PodMonitorSpec, Port, PrometheusSpec, RatioSpec, ReplicaPodsSpec, RoleSpec, ScaleTargetRef,
     ScaleToZeroSpec, ScalingMode, Scheme, ScrapeSpec, SecretOrConfigMap, SeriesSelector,
-    SeriesSpec, SeriesType, SignalName, SourceSpec, TargetTypeName, TlsSpec,
+    SeriesSpec, SeriesType, SignalName, SloSpec, SourceSpec, TargetTypeName, TlsSpec,
 };
 pub use status::{
-    ChangeRecord, DecisionStatus, LLMAutoscalerStatus, ManualChangeStatus, MetricStatus,
-    PastDecision, RecommendationBill, RecommendationDifference, RecommendationStatus,
-    ReplicasStatus, TargetStatus, UNOBSERVED,
+    ChangeRecord, DecisionStatus, LLMAutoscalerStatus, LearnedRecord, ManualChangeStatus,
+    MetricStatus, PastDecision, RecommendationBill, RecommendationDifference, RecommendationStatus,
+    ReplicasStatus, SloStatus, TargetStatus, UNOBSERVED,
 };
 
 /// The operator's field managers, which are its names in `metadata.managedFields`. They are public

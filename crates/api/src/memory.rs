@@ -14,8 +14,8 @@ use llm_autoscaler_core::{
 
 use crate::bill::BillStatus;
 use crate::status::{
-    ChangeRecord, MEMORY_VERSION, ManualChangeStatus, RecommendationStatus, StoredHistory,
-    TargetStatus,
+    ChangeRecord, LearnedRecord, MEMORY_VERSION, ManualChangeStatus, RecommendationStatus,
+    StoredHistory, TargetStatus,
 };
 
 /// The bytes that the memory of one autoscaler may take in its status, as JSON, all targets
@@ -47,6 +47,8 @@ pub struct Remembered {
     pub changes: Vec<ChangeRecord>,
     /// The UIDs of the pods with wedged engines.
     pub wedged: Vec<String>,
+    /// What has been learned of the engine.
+    pub learned: Option<LearnedRecord>,
     /// The bill.
     pub bill: Option<BillRecord>,
 }
@@ -64,6 +66,7 @@ impl Remembered {
             manual_change: target.manual_change.clone(),
             changes: history.map(|stored| stored.changes.clone()).unwrap_or_default(),
             wedged: history.map(|stored| stored.wedged.clone()).unwrap_or_default(),
+            learned: history.and_then(|stored| stored.learned.clone()),
             bill: target.bill.as_ref().and_then(BillStatus::record).cloned(),
         })
     }
@@ -110,6 +113,7 @@ pub fn encode(
     manual: Option<ManualChangeStatus>,
     changes: &[ChangeRecord],
     wedged: &[String],
+    learned: Option<LearnedRecord>,
 ) {
     target.start_up_seconds = memory.startup_times.seconds();
     target.manual_change = manual;
@@ -118,6 +122,7 @@ pub fn encode(
         version: MEMORY_VERSION,
         changes: changes.to_vec(),
         wedged: wedged[..wedged.len().min(WEDGED_PODS)].to_vec(),
+        learned,
         record: memory.history.snapshot(),
     });
 }
@@ -127,7 +132,8 @@ pub fn encode(
 /// no decision depends on them: the oldest one of the target that has the most; then the
 /// differences and hours of recommendations, changes by other writers and wedged engines, in the
 /// same order. Then histories are merged further, down to four entries each, which lengthens their
-/// windows and never shortens them.
+/// windows and never shortens them. Last, what was learned of engines is dropped, and is learned
+/// again after a restart.
 pub fn fit(targets: &mut [TargetStatus], budget: usize) {
     for hours in MERGED_HOURS {
         if size(targets) <= budget || bill_size(targets) <= budget / 4 {
@@ -153,6 +159,11 @@ pub fn fit(targets: &mut [TargetStatus], budget: usize) {
         for stored in targets.iter_mut().filter_map(|target| target.history.as_mut()) {
             stored.record = stored.record.merged(entries);
         }
+    }
+    while size(targets) > budget {
+        let mut stored = targets.iter_mut().filter_map(|target| target.history.as_mut());
+        let Some(stored) = stored.find(|stored| stored.learned.is_some()) else { return };
+        stored.learned = None;
     }
 }
 
@@ -193,7 +204,7 @@ pub fn size(targets: &[TargetStatus]) -> usize {
 mod tests {
     use llm_autoscaler_core::{
         BilledHour, Difference, Profile, Recommendation, ReplicaReason, Settings, ShadowBill,
-        Tolerances, bill::BilledReplica,
+        Tolerances, bill::BilledReplica, slo::Learned,
     };
     use serde_json::json;
 
@@ -216,6 +227,19 @@ mod tests {
             profile: Profile::Default,
             settings: Settings::HPA,
         }
+    }
+
+    /// A model with as many numbers as there are, all of them long.
+    fn learned() -> LearnedRecord {
+        let numbers = |count| vec![-1.234_567e-5; count];
+        let learned = Learned {
+            fit: numbers(18),
+            lengths: numbers(5),
+            margins: numbers(2),
+            starts: numbers(16),
+            kv_capacity: Some(1_234_567.0),
+        };
+        LearnedRecord { engine: "TensorRTLLM".to_owned(), learned }
     }
 
     /// A bill of a day in which each reason took a part of each hour.
@@ -287,7 +311,7 @@ mod tests {
         };
         let uid = |pod| format!("{pod:08}-0000-4000-8000-000000000000");
         let wedged: Vec<_> = (0..30).map(uid).collect();
-        encode(&mut target, &memory, None, &vec![change; 8], &wedged);
+        encode(&mut target, &memory, None, &vec![change; 8], &wedged, Some(learned()));
         target
     }
 
@@ -297,6 +321,7 @@ mod tests {
         let targets = [target.clone()];
         let remembered = Remembered::decode(&targets, "u").unwrap();
         let StoredHistory { record: history, changes, wedged, .. } = target.history.unwrap();
+        assert_eq!(remembered.learned, Some(learned()));
         assert_eq!(remembered.replicas(), history.replicas);
         assert_eq!(remembered.history, Some(history));
         assert_eq!((remembered.changes.len(), remembered.changes), (8, changes));
@@ -369,6 +394,8 @@ mod tests {
             if size(&before) <= MEMORY_BUDGET {
                 assert!(targets == before, "nothing is lost where there is room");
             }
+            let is_known = targets[0].history.as_ref().unwrap().learned.is_some();
+            assert!(is_known || roles > 2, "{roles} roles forget what was learned");
             for target in &targets {
                 let record = &target.history.as_ref().unwrap().record;
                 assert!(!record.recommendations.is_empty(), "{roles} roles forget a window");

@@ -11,11 +11,13 @@
 
 mod metric;
 mod selector;
+mod slo;
 mod step;
 mod write;
 
 pub use metric::{MetricDescription, MetricFailure, ObjectDescription};
 pub use selector::{SelectorProblem, selector_text};
+pub use slo::{promised_size, short};
 pub use step::{Step, limit_reason, stabilization_reason};
 pub use write::{Written, failed_get_scale, failed_get_scale_error, got_scale};
 

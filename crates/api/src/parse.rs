@@ -8,6 +8,7 @@ mod metric;
 mod replica;
 mod role;
 mod safety;
+mod slo;
 mod source;
 mod vitals;
 
@@ -20,6 +21,7 @@ pub use advice::Advice;
 pub use drain::DrainConfig;
 pub use metric::{Asked, MetricConfig, SourceMeasure};
 pub use role::{ParsedRole, ParsedSpec, parse_spec};
+pub use slo::{SloConfig, SloMeasures};
 pub use source::{PrometheusConfig, ScrapeConfig, SourceConfig};
 pub use vitals::{VitalMeasures, WEDGED_AFTER};
 
@@ -59,6 +61,8 @@ pub struct TargetConfig {
     /// The numbers that tell if the engine makes progress, if it exposes them. Absent under a
     /// profile that does not ask.
     pub vitals: Option<VitalMeasures>,
+    /// The promise to the users, if the spec has one. The first metric stands in for it then.
+    pub slo: Option<SloConfig>,
     /// The number of GPUs of one replica, if the spec has it.
     pub gpus_per_replica: Option<u32>,
     /// The target's PodMonitor.
@@ -146,6 +150,7 @@ pub fn parse_target(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Target
     let sources = source::sources(spec)?;
     let (metrics, targets) = metrics(spec, &sources)?;
     check_queries(&metrics, &sources)?;
+    let slo = spec.slo.as_ref().map(|slo| slo::slo(slo, spec, &sources, profile)).transpose()?;
     let policy = Policy {
         min_replicas: spec.min_replicas,
         max_replicas: spec.max_replicas,
@@ -184,6 +189,7 @@ pub fn parse_target(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Target
         drain,
         sleep: vitals::sleep(engine, profile),
         vitals: vitals::vitals(engine, profile),
+        slo,
         gpus_per_replica: spec.gpus_per_replica.and_then(|gpus| u32::try_from(gpus).ok()),
         pod_monitor,
         advice,
@@ -195,8 +201,13 @@ fn metrics(
     spec: &LLMAutoscalerSpec,
     sources: &[SourceConfig],
 ) -> Result<(Vec<MetricConfig>, Vec<MetricPolicy>), SpecError> {
-    let mut metrics: Vec<MetricConfig> = Vec::with_capacity(spec.metrics.len());
-    let mut targets = Vec::with_capacity(spec.metrics.len());
+    let mut metrics: Vec<MetricConfig> = Vec::with_capacity(spec.metrics.len() + 1);
+    let mut targets = Vec::with_capacity(spec.metrics.len() + 1);
+    if let Some(slo) = &spec.slo {
+        let (config, target) = slo::stand_in(slo, spec.engine.0, sources)?;
+        metrics.push(config);
+        targets.push(target);
+    }
     for (index, metric) in spec.metrics.iter().enumerate() {
         let (config, target) =
             metric::metric(spec.engine.0, sources, metric, &format!("metrics[{index}]"))?;

@@ -9,6 +9,7 @@ mod name;
 mod pod_monitor;
 mod role;
 mod selector;
+mod slo;
 mod source;
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
@@ -23,6 +24,7 @@ pub use mode::ScalingMode;
 pub use name::{EngineName, GatewayName, Name, Named, SignalName, TargetTypeName};
 pub use pod_monitor::{PodMonitorMode, PodMonitorSpec};
 pub use role::{RatioSpec, RoleSpec};
+pub use slo::SloSpec;
 pub use source::{
     AuthorizationSpec, BasicAuthSpec, HeaderFrom, KeyRef, Port, PrometheusSpec, Scheme, ScrapeSpec,
     SecretOrConfigMap, SourceSpec, TlsSpec,
@@ -90,9 +92,18 @@ use crate::{behavior::BehaviorSpec, status::LLMAutoscalerStatus};
     validation = Rule::new("has(self.roles) || (self.minReplicas == 0) == has(self.scaleToZero)")
         .message("minReplicas 0 needs scaleToZero, and scaleToZero needs minReplicas 0")
         .field_path(".scaleToZero"),
-    validation = Rule::new("has(self.metrics) != has(self.roles)")
-        .message("set metrics, or roles that have metrics of their own")
+    validation = Rule::new("has(self.roles) ? !has(self.metrics) : has(self.metrics) || has(self.slo)")
+        .message("set metrics or slo, or roles that have metrics of their own")
         .field_path(".metrics"),
+    validation = Rule::new("!has(self.slo) || !has(self.roles)")
+        .message("slo is for one target: give each role metrics of its own, or an LLMAutoscaler of its own")
+        .field_path(".slo"),
+    validation = Rule::new("!has(self.slo) || self.engine != 'Custom'")
+        .message("engine Custom has no series that are known: slo needs the name of the engine")
+        .field_path(".slo"),
+    validation = Rule::new("!has(self.slo) || !has(self.sources) || self.sources.exists(s, has(s.scrape) && !has(s.scrape.podSelector))")
+        .message("slo needs the pages of the target's own pods: add a source with scrape and without podSelector")
+        .field_path(".sources"),
     validation = Rule::new("has(self.scaleTargetRef) || has(self.roles) && self.roles.all(r, has(r.scaleTargetRef))")
         .message("name the object to scale in scaleTargetRef, or in the scaleTargetRef of each role")
         .field_path(".scaleTargetRef"),
@@ -183,6 +194,11 @@ pub struct LLMAutoscalerSpec {
     #[serde(rename = "gpusPerReplica", default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]
     pub gpus_per_replica: Option<i32>,
+
+    /// The promise to the users by which the size follows from what the engine is learned to do.
+    /// Each of the metrics beside it is a floor: the highest number is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo: Option<SloSpec>,
 
     /// The metrics that decide the number of replicas. Each metric proposes a number, and the
     /// highest one is used. With roles, each role has metrics of its own.

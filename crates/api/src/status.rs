@@ -5,7 +5,7 @@ mod recommendation;
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
-use llm_autoscaler_core::HistoryRecord;
+use llm_autoscaler_core::{HistoryRecord, slo::Learned};
 use schemars::{Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
@@ -53,7 +53,8 @@ pub struct LLMAutoscalerStatus {
     /// AbleToScale, ScalingActive, ScalingLimited and ScaledToZero are those of a
     /// HorizontalPodAutoscaler. Ready is True while the target is scaled, and Stalled while waiting
     /// does not help; Recommending, Paused and ManualChange are True while nothing is written.
-    /// SamplesComplete, ReplicasStuck, FirstSourceUsed, Fallback and Advisory describe the samples;
+    /// SamplesComplete, ReplicasStuck, FirstSourceUsed, Fallback, SLOActive and Advisory describe
+    /// the samples;
     /// Draining, DrainBestEffort, RolloutStuck and ReadinessGateKept describe scale-downs that
     /// drain; PodMonitorReady describes the PodMonitor, and SchemaMismatch a CRD of another
     /// version.
@@ -90,6 +91,9 @@ pub struct TargetStatus {
     /// The steps of the last decision.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub decision: Option<DecisionStatus>,
+    /// What keeps the promise of the spec, and whether it is kept; only with slo.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub slo: Option<SloStatus>,
     /// The last ten decisions that changed the size or the rule that limits it, latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<PastDecision>,
@@ -115,6 +119,26 @@ pub struct TargetStatus {
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
     #[schemars(schema_with = "history_schema")]
     pub history: Option<StoredHistory>,
+}
+
+/// The promise of the spec as it is kept.
+#[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+#[serde(rename_all = "camelCase")]
+pub struct SloStatus {
+    /// The time to first token that the promised percentage of the requests of the last minute did
+    /// not exceed; absent with too few requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub time_to_first_token_milliseconds: Option<i64>,
+    /// The mean time between two tokens that the promised percentage of the requests of the last
+    /// minute did not exceed; absent with too few requests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inter_token_latency_milliseconds: Option<i64>,
+    /// The smallest number of replicas that keeps the promise now; absent while it is not known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needed_replicas: Option<i32>,
+    /// Why that number, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 /// A metric as it was last observed.
@@ -231,7 +255,7 @@ fn history_schema(_: &mut SchemaGenerator) -> Schema {
 pub const MEMORY_VERSION: u32 = 1;
 
 /// A history as the status keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct StoredHistory {
     /// The version of the format; 1 where it is absent.
@@ -243,9 +267,23 @@ pub struct StoredHistory {
     /// The UIDs of the pods with wedged engines; absent in older records.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub wedged: Vec<String>,
+    /// What has been learned of the engine, with `slo`; absent in older records.
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
+    pub learned: Option<LearnedRecord>,
     /// The history.
     #[serde(flatten)]
     pub record: HistoryRecord,
+}
+
+/// What has been learned of an engine. A record takes less than 800 bytes as JSON.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LearnedRecord {
+    /// The engine of the spec. What is learned of one engine says nothing of another.
+    pub engine: String,
+    /// What has been learned.
+    #[serde(flatten)]
+    pub learned: Learned,
 }
 
 /// The times at which one writer has set one size. A record takes less than 300 bytes as JSON.

@@ -7,7 +7,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, ResourceExt};
 use llm_autoscaler_api::{
     DecisionStatus, LLMAutoscaler, LLMAutoscalerSpec, LLMAutoscalerStatus, MetricStatus,
-    PastDecision, ReplicasStatus, RoleSpec, ScalingMode, TargetStatus, UNOBSERVED,
+    PastDecision, ReplicasStatus, RoleSpec, ScalingMode, SloStatus, TargetStatus, UNOBSERVED,
     conditions::{ConditionType, Reason, status_text},
     time,
 };
@@ -98,6 +98,9 @@ fn target_text(target: &TargetStatus, now: DateTime<Utc>) -> String {
         "\nreplicas   {current_replicas} requested, {ready_replicas} ready, \
          {desired_replicas} {desired}"
     );
+    if let Some(slo) = &target.slo {
+        let _ = writeln!(text, "slo        {}", slo_text(slo));
+    }
     for metric in &target.metrics {
         let _ = writeln!(text, "metric     {}", metric_text(metric, now));
     }
@@ -146,6 +149,21 @@ fn because(decision: &DecisionStatus) -> String {
             "the metrics ask for no other size".to_owned()
         }
         None => format!("{limited_by} keeps {applied}"),
+    }
+}
+
+/// Returns what the promise needs, and what the promised share of the requests has got.
+fn slo_text(slo: &SloStatus) -> String {
+    let attained = [
+        (slo.time_to_first_token_milliseconds, "to first token"),
+        (slo.inter_token_latency_milliseconds, "between tokens"),
+    ];
+    let attained = attained.into_iter().filter_map(|(it, name)| Some(format!("{} ms {name}", it?)));
+    let attained: Vec<String> = attained.collect();
+    let needed = slo.reason.as_deref().unwrap_or("what it needs is not known (see SLOActive)");
+    match &attained[..] {
+        [] => needed.to_owned(),
+        attained => format!("{needed}; in the last minute {}", attained.join(", ")),
     }
 }
 

@@ -13,7 +13,7 @@ use crate::{
     observation::{Doubt, Observation, Reading, Selector},
     policy::{Policy, ToZero},
     profile::Deviation,
-    recommend::{Winner, halted::Halted, rebase, recommend, winner},
+    recommend::{Winner, halted::Halted, rebase, recommend, winner, with_promise},
 };
 
 /// Decides on the number of replicas for one observation.
@@ -86,7 +86,8 @@ pub(crate) fn decide_from(
         return Decision { current, outcome, metrics: Vec::new(), adjusted: None };
     }
     let metrics = rebase(policy, recommend(policy, observation), observation, current);
-    let outcome = match combine(policy, &metrics, observation, current) {
+    let weighed = with_promise(&metrics, observation, current);
+    let outcome = match combine(policy, &weighed, observation, current) {
         Ok(recommended) => {
             Outcome::Computed(derive(policy, history, observation, current, &recommended, now))
         }

@@ -54,7 +54,8 @@ pub use drain::{Candidate, DrainStep, Draining, Removal, Verdict, drain};
 pub use history::{History, HistoryRecord, RECORD_ENTRIES, Recommendation, ScaleEvent};
 pub use now::{Monotonic, Now};
 pub use observation::{
-    Doubt, EngineActivity, Observation, Phase, Precision, Reading, Replica, Scale, Selector,
+    Doubt, EngineActivity, Observation, Phase, Precision, PromisedSize, Reading, Replica, Scale,
+    Selector,
 };
 pub use pace::{Pace, TARGET_PACE, TokenBucket};
 pub use policy::{

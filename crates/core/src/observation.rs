@@ -18,10 +18,23 @@ pub struct Observation {
     pub replicas: Vec<Replica>,
     /// The reading of each metric, in the order of [`Policy::metrics`](crate::Policy::metrics).
     pub readings: Vec<Reading>,
+    /// The size that keeps a promise to the users; it stands for the proposal of the first metric.
+    /// `None` without a promise, and before such a size has been known.
+    pub promised: Option<PromisedSize>,
     /// A reason not to scale down on these readings, if there is one. They still may scale up.
     pub doubt: Option<Doubt>,
     /// True if a wake call arrived lately; the target then gets at least one replica.
     pub woken: bool,
+}
+
+/// A size that keeps a promise to the users, by [`slo`](crate::slo).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromisedSize {
+    /// The number of replicas; `None` where it cannot be told any more, so that the first metric
+    /// decides.
+    pub replicas: Option<i32>,
+    /// False if too little is known for a smaller size than the current one.
+    pub may_shrink: bool,
 }
 
 /// A reason not to scale down on an observation.

@@ -4,6 +4,7 @@ pub(crate) mod halted;
 mod outside;
 mod per_replica;
 mod pooled;
+mod promised;
 mod rebase;
 
 use self::halted::Halted;
@@ -14,6 +15,7 @@ use crate::{
     profile::{Deviation, Profile},
 };
 
+pub(crate) use promised::with_promise;
 pub(crate) use rebase::rebase;
 
 /// Returns the outcome of every metric, in the order of the policy.

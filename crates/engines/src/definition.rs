@@ -42,6 +42,8 @@ pub struct Alternative {
     pub per: u32,
     /// The series by which it is divided, see [`Scale::over`].
     pub over: Option<&'static str>,
+    /// The labels with numbers that each value is multiplied by, see [`Scale::times`].
+    pub times: &'static [&'static str],
     /// The versions, or the page, that have this name, as text for the documentation.
     pub versions: &'static str,
     /// If the name is in use or has been replaced.
@@ -164,14 +166,15 @@ fn respellings(series: &'static str) -> impl Iterator<Item = String> {
 }
 
 fn selector(name: &Alternative) -> Selector {
-    let Alternative { series, labels, except, less, per, over, standing, .. } = *name;
+    let Alternative { series, labels, except, less, per, over, times, standing, .. } = *name;
     let labels = labels.iter().map(|(label, value)| ((*label).to_owned(), (*value).to_owned()));
     let rule = |(label, values): &(&str, &[&str])| LabelRule {
         label: (*label).to_owned(),
         values: values.iter().map(|value| (*value).to_owned()).collect(),
         is_in: false,
     };
-    let scale = Scale { less, per, over: over.map(str::to_owned) };
+    let times = times.iter().map(|label| (*label).to_owned()).collect();
+    let scale = Scale { less, per, over: over.map(str::to_owned), times };
     let rules = except.iter().map(rule).collect();
     Selector { rules, standing, scale, ..Selector::new(series, labels) }
 }
@@ -191,6 +194,7 @@ impl Alternative {
             less: 0,
             per: 1,
             over: None,
+            times: &[],
             versions,
             standing: Standing::Current,
         }
@@ -215,7 +219,7 @@ impl Alternative {
     /// Returns the series with its labels, and the way from its values to the quantity, such as
     /// `queue{model="a"}` or `latency_milliseconds / 1000`.
     pub fn formula(&self) -> String {
-        let Self { series, labels, except, less, per, over, .. } = self;
+        let Self { series, labels, except, less, per, over, times, .. } = self;
         let equal = labels.iter().map(|(label, value)| format!("{label}={value:?}"));
         let rule = |(label, values): &(&str, &[&str])| {
             let values: Vec<String> = values.iter().map(|value| format!("{value:?}")).collect();
@@ -225,6 +229,9 @@ impl Alternative {
         let mut text = (*series).to_owned();
         if !labels.is_empty() {
             let _ = write!(text, "{{{}}}", labels.join(","));
+        }
+        for label in *times {
+            let _ = write!(text, " × {label}");
         }
         if let Some(over) = over {
             let _ = write!(text, " / {over}");
@@ -266,5 +273,11 @@ impl Alternative {
     #[must_use]
     pub const fn over(self, over: &'static str) -> Self {
         Self { over: Some(over), ..self }
+    }
+
+    /// Multiplies each value by the numbers that are the values of these labels.
+    #[must_use]
+    pub const fn times(self, times: &'static [&'static str]) -> Self {
+        Self { times, ..self }
     }
 }

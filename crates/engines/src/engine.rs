@@ -65,6 +65,8 @@ pub struct EngineProfile {
     pub progress: Option<ProgressDef>,
     /// The histograms of the lengths of its requests, where it has them.
     pub lengths: Option<LengthsDef>,
+    /// The series by which the time of its step is learned, where it has them.
+    pub step: Option<StepDef>,
     /// The signals that it reports.
     pub signals: &'static [SignalDef],
     /// The pages that prove that it has had no request yet.
@@ -114,6 +116,75 @@ impl LengthsDef {
     /// Returns the lengths by these two families, in all versions.
     const fn of(prompts: &'static [Alternative], answers: &'static [Alternative]) -> Self {
         Self { prompts: Term(prompts), answers: Term(answers) }
+    }
+}
+
+/// The series by which the time of an engine's step is learned, beside the signals for its running
+/// and waiting requests, its KV cache and its times in the queue and to the first token.
+///
+/// All of them are counted since the start of the process. Counters of tokens and requests have to
+/// be of the same requests: those that the engine has begun.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StepDef {
+    /// The steps.
+    pub steps: Term,
+    /// The prompt tokens of requests with a first token.
+    pub prompt_tokens: Term,
+    /// Those of them that a prefix cache had; a page without them has none.
+    pub cached_tokens: Term,
+    /// The generated tokens.
+    pub generated_tokens: Term,
+    /// The requests with a first token.
+    pub first_tokens: Term,
+    /// The requests that ended, for any reason.
+    pub finished: Term,
+    /// The mean time between two tokens of each finished request: a histogram.
+    pub time_per_token: Term,
+    /// The tokens that the KV cache of an engine holds: a gauge.
+    pub kv_capacity: Term,
+    /// The number of engines on the page: a gauge.
+    pub engines: Term,
+}
+
+/// The recipes of a [`StepDef`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StepRecipes {
+    /// The steps.
+    pub steps: Recipe,
+    /// The prompt tokens of requests with a first token.
+    pub prompt_tokens: Recipe,
+    /// Those of them that a prefix cache had.
+    pub cached_tokens: Recipe,
+    /// The generated tokens.
+    pub generated_tokens: Recipe,
+    /// The requests with a first token.
+    pub first_tokens: Recipe,
+    /// The requests that ended.
+    pub finished: Recipe,
+    /// The mean time between two tokens of each finished request.
+    pub time_per_token: Recipe,
+    /// The tokens that the KV cache of an engine holds.
+    pub kv_capacity: Recipe,
+    /// The number of engines on the page.
+    pub engines: Recipe,
+}
+
+impl StepDef {
+    /// Returns the recipes of the series. Those of the prefix cache may be absent without a text.
+    pub fn recipes(&self) -> StepRecipes {
+        let counter = |term: &Term| recipe(Kind::Counter, &[*term], Fold::Sum);
+        let gauge = |term: &Term| recipe(Kind::Gauge, &[*term], Fold::Sum);
+        StepRecipes {
+            steps: counter(&self.steps),
+            prompt_tokens: counter(&self.prompt_tokens),
+            cached_tokens: counter(&self.cached_tokens).with_absence(Absence::Usual),
+            generated_tokens: counter(&self.generated_tokens),
+            first_tokens: counter(&self.first_tokens),
+            finished: counter(&self.finished),
+            time_per_token: recipe(Kind::Histogram, &[self.time_per_token], Fold::Sum),
+            kv_capacity: gauge(&self.kv_capacity).with_absence(Absence::Usual),
+            engines: gauge(&self.engines).with_absence(Absence::Usual),
+        }
     }
 }
 

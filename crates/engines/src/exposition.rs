@@ -54,7 +54,7 @@ pub use self::{
 use crate::{
     kind::Kind,
     labels::{LabelRule, matches},
-    recipe::{Recipe, Selector, Standing},
+    recipe::{Recipe, Scale, Selector, Standing},
 };
 
 pub use crate::labels::LabelSet;
@@ -188,7 +188,8 @@ impl Extractor {
     ) -> CompiledName {
         let labels = recipe.repeat_labels();
         let divisor = selector.scale.over.as_ref().map(|over| {
-            let over = Selector { name: over.clone(), ..selector.clone() };
+            let scale = Scale::UNIT;
+            let over = Selector { name: over.clone(), scale, ..selector.clone() };
             self.compile(Kind::Gauge, labels, &over)
         });
         let accumulator = self.compile(recipe.kind(), labels, selector);
@@ -199,7 +200,11 @@ impl Extractor {
     fn compile(&mut self, kind: Kind, repeat_labels: &[String], selector: &Selector) -> usize {
         let name = kind.family(&selector.name).into_bytes();
         let by_bucket = kind == Kind::Histogram;
-        let grouping = Grouping { by_bucket, repeat_labels: repeat_labels.to_vec() };
+        let grouping = Grouping {
+            by_bucket,
+            repeat_labels: repeat_labels.to_vec(),
+            times: selector.scale.times.clone(),
+        };
         let mut hasher = DefaultHasher::new();
         hasher.write(&name);
         let hash = hasher.finish();

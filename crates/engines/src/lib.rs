@@ -68,7 +68,7 @@ pub mod prometheus;
 
 pub use buckets::Buckets;
 pub use definition::{Alternative, IdleRule, SignalDef, Term};
-pub use engine::{Engine, EngineProfile, LengthsDef, ProgressDef};
+pub use engine::{Engine, EngineProfile, LengthsDef, ProgressDef, StepDef, StepRecipes};
 pub use gateway::{Gateway, GatewayProfile, Program, UnfitSeries};
 pub use inspect::{
     Finding, Inspection, LikelyGauge, Processes, inspect, likely_gauges, similar_names,

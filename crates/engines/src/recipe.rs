@@ -102,11 +102,14 @@ pub struct Scale {
     /// The name of the series by the sum of which that of the values is divided, so that the
     /// quantity is a share. It is selected by the same labels.
     pub over: Option<String>,
+    /// The labels with numbers that each value is multiplied by, such as `num_gpu_blocks` of
+    /// `vllm:cache_config_info`, which is always 1. A value without such a number is not finite.
+    pub times: Vec<String>,
 }
 
 impl Scale {
     /// The quantity is in the unit of the series.
-    pub const UNIT: Self = Self { less: 0, per: 1, over: None };
+    pub const UNIT: Self = Self { less: 0, per: 1, over: None, times: Vec::new() };
 
     /// Returns the quantity, given the sum of the values. NaN stays NaN.
     pub(crate) fn apply(&self, sum: f64) -> f64 {

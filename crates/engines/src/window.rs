@@ -21,7 +21,7 @@ const PER_SEGMENT: usize = size_of::<Segment>() + 16;
 pub struct Measure {
     /// The quantity.
     pub recipe: Recipe,
-    /// The window; zero for the latest value of a gauge.
+    /// The window; zero for the latest value.
     pub window: Duration,
 }
 
@@ -69,7 +69,8 @@ struct Segment {
 
 impl Track {
     /// Returns an empty track for a quantity of this kind, over this window. A window of zero
-    /// stands for the latest sample, which only a gauge has.
+    /// stands for the latest sample: of a counter or histogram, the counts since the start of the
+    /// process.
     ///
     /// A gauge's sample covers the time since the previous one, but no more than `gap`.
     pub fn new(kind: Kind, window: Duration, gap: Duration) -> Self {
@@ -177,7 +178,8 @@ impl Track {
 
     /// Returns true if a counter or histogram has one sample, and nothing to compare it with yet.
     pub fn is_pending(&self) -> bool {
-        self.present && self.kind != Kind::Gauge && self.elapsed() == Duration::ZERO
+        let needs_two = self.kind != Kind::Gauge && self.window > Duration::ZERO;
+        self.present && needs_two && self.elapsed() == Duration::ZERO
     }
 
     /// Returns true if less than half of the window is known. Such a value is good enough for a
@@ -198,8 +200,9 @@ impl Track {
     /// Writes the value of [`value`](Self::value) to `out`, and reuses its memory.
     pub fn value_into(&self, out: &mut Value) {
         let elapsed = self.elapsed().as_secs_f64();
+        let is_latest = self.kind == Kind::Gauge || self.window == Duration::ZERO;
         match &self.latest {
-            Some((_, latest)) if self.present && self.kind == Kind::Gauge && elapsed == 0.0 => {
+            Some((_, latest)) if self.present && is_latest && elapsed == 0.0 => {
                 out.clone_from(latest);
             }
             Some((_, Value::Number(_))) if self.present && elapsed > 0.0 => {

@@ -164,6 +164,7 @@ fn write_page(page: &mut String) -> fmt::Result {
     for engine in Engine::ALL {
         section(page, "engine", engine.profile())?;
         writeln!(page, "\n{}", wedged(engine.profile()))?;
+        writeln!(page, "\n{}", step(engine.profile()))?;
     }
     page.push_str(GATEWAYS);
     for gateway in Gateway::ALL {
@@ -255,6 +256,31 @@ fn wedged(engine: &EngineProfile) -> String {
     }
     sentences.extend((!missing.is_empty()).then(|| missing.to_owned()));
     sentences.join(" ")
+}
+
+/// Describes by which series the time of the engine's step is learned, if it is.
+fn step(engine: &EngineProfile) -> String {
+    let Some(step) = engine.step else {
+        return "With `slo` its requests in flight decide: the time of its step cannot be learned."
+            .to_owned();
+    };
+    let terms = [
+        step.steps,
+        step.prompt_tokens,
+        step.cached_tokens,
+        step.generated_tokens,
+        step.first_tokens,
+        step.finished,
+        step.time_per_token,
+        step.kv_capacity,
+    ];
+    let names: Vec<String> = terms.iter().map(|it| format!("`{}`", it.0[0].formula())).collect();
+    let [others @ .., last] = &names[..] else { return String::new() };
+    format!(
+        "With `slo` ([slo.md](slo.md)) the time of its step is learned from {} and {last}, beside \
+         `RunningRequests`, `WaitingRequests`, `KVCacheUsage`, `QueueTime` and `TimeToFirstToken`.",
+        others.join(", ")
+    )
 }
 
 /// Describes the pages on which absent series are 0.

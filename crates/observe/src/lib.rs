@@ -6,6 +6,7 @@
 //! sources ─> Samples  ──┘                                  ├─ core::Observation ─> core::plan()
 //!                                                          └─ Findings ─> conditions, status
 //! Replicas, Samples ──requests()──> DrainMemory::candidates() ──────────> core::plan()
+//! Replicas, Samples ──────────────> PromiseTracker ── size by `slo` ────> Observations
 //! ```
 //!
 //! [`Replicas`](replicas::Replicas) groups pods into units of scale. [`Samples`](samples::Samples)
@@ -76,6 +77,7 @@
 //!         latency: Vec::new(),
 //!         sleep: Default::default(),
 //!         vitals: VitalLookups::default(),
+//!         slo: Vec::new(),
 //!     };
 //!     let now = Now { wall: DateTime::UNIX_EPOCH, monotonic: Monotonic::default() };
 //!     let startup_timeout = TimeDelta::minutes(10);
@@ -116,6 +118,7 @@ pub mod draining;
 pub mod observer;
 pub mod pod;
 pub mod progress;
+pub mod promise;
 mod reading;
 pub mod replicas;
 pub mod requests;

@@ -11,8 +11,8 @@ use std::{
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_api::{Advice, Asked, MetricConfig, TargetConfig};
 use llm_autoscaler_core::{
-    Basis, Doubt, EngineActivity, Observation, Precision, Reading, Replica, ReplicaState, Scale,
-    Selector,
+    Basis, Doubt, EngineActivity, Observation, Precision, PromisedSize, Reading, Replica,
+    ReplicaState, Scale, Selector,
 };
 use llm_autoscaler_engines::Engine;
 
@@ -156,6 +156,14 @@ pub fn observe(snapshot: &TargetSnapshot<'_>) -> Observations {
 }
 
 impl Observations {
+    /// Adds the size that keeps the promise of the spec.
+    pub fn set_promised(&mut self, promised: Option<PromisedSize>) {
+        self.usable.observation.promised = promised;
+        if let Some(beyond_doubt) = &mut self.beyond_doubt {
+            beyond_doubt.observation.promised = promised;
+        }
+    }
+
     /// Returns the observation that a decision with this basis was made by. A decision in doubt was
     /// made by all usable samples, because nothing is beyond doubt.
     pub fn by_basis(&self, basis: Basis) -> &TargetObservation {
@@ -226,6 +234,7 @@ impl TargetSnapshot<'_> {
                 .map(|(group, activity)| self.replica(group, *activity))
                 .collect(),
             readings,
+            promised: None,
             doubt: self.has_surplus().then_some(Doubt::Surplus),
             woken: self.woken,
         };

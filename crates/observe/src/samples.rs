@@ -37,6 +37,9 @@ pub struct SourceSamples {
     pub sleep: [Vec<Lookup>; 2],
     /// The numbers that tell if the engine of each reporting pod makes progress.
     pub vitals: VitalLookups,
+    /// The numbers by which the engine of each reporting pod is learned, in the order of
+    /// [`SloMeasures::all`](llm_autoscaler_api::SloMeasures::all). Empty without `slo`.
+    pub slo: Vec<Vec<Lookup>>,
 }
 
 /// The answers of a source about the progress of each reporting pod's engine, as
@@ -64,6 +67,7 @@ impl SourceSamples {
             latency: Vec::new(),
             sleep: Default::default(),
             vitals: VitalLookups::default(),
+            slo: Vec::new(),
         }
     }
 

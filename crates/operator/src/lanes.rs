@@ -24,6 +24,13 @@ impl Lanes {
         Self { width, lanes: Mutex::default() }
     }
 
+    /// Begins with nothing under way, and with room for half of the threads that tasks run on, and
+    /// for at least one.
+    pub(crate) fn of_half_the_threads() -> Self {
+        let threads = std::thread::available_parallelism();
+        Self::new(threads.map_or(1, |threads| threads.get().div_ceil(2)))
+    }
+
     /// Waits for the namespace's turn. It counts until the permit is dropped.
     pub(crate) async fn enter(&self, namespace: &str) -> Option<OwnedSemaphorePermit> {
         // The semaphores are never closed.

@@ -194,11 +194,6 @@ pub enum RunError {
     Tls(String),
 }
 
-/// Returns half of the threads that tasks run on, and at least one.
-fn half_of_the_threads() -> usize {
-    std::thread::available_parallelism().map_or(1, |threads| threads.get().div_ceil(2))
-}
-
 /// Returns what all autoscalers of an operator share.
 ///
 /// `client` tries again by itself where the API server is busy, and `watching` does not.
@@ -257,7 +252,7 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
         supervisor,
         writes,
         leases,
-        turns: Lanes::new(half_of_the_threads()),
+        turns: Lanes::of_half_the_threads(),
         most_autoscalers: config.most_autoscalers,
         gpu_resources: config.gpu_resources.clone(),
         period: config.period,

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use crate::{
     config::EngineConfig,
-    metrics::{Gauges, Metrics},
+    histogram::Histogram,
+    metrics::{Gauges, Metrics, TIME_PER_OUTPUT_TOKEN_BOUNDS},
     request::Request,
     sequence::Sequence,
 };
@@ -65,6 +66,8 @@ pub struct Engine {
     step_ends_at: Option<Duration>,
     events: Vec<Event>,
     metrics: Metrics,
+    steps: u64,
+    time_per_output_token: Histogram,
 }
 
 impl Engine {
@@ -78,6 +81,8 @@ impl Engine {
             step_ends_at: None,
             events: Vec::new(),
             metrics: Metrics::default(),
+            steps: 0,
+            time_per_output_token: Histogram::new(TIME_PER_OUTPUT_TOKEN_BOUNDS),
         }
     }
 
@@ -144,6 +149,17 @@ impl Engine {
     /// Returns the engine's counters and histograms.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// Returns the number of steps that have ended.
+    pub fn steps(&self) -> u64 {
+        self.steps
+    }
+
+    /// Returns the mean times between two tokens of the finished requests, in seconds. An answer of
+    /// one token has none.
+    pub fn time_per_output_token(&self) -> &Histogram {
+        &self.time_per_output_token
     }
 
     /// Returns the engine's configuration.
@@ -227,6 +243,7 @@ impl Engine {
     }
 
     fn finish_step(&mut self, at: Duration) {
+        self.steps += 1;
         for sequence in self.running.iter_mut().filter(|s| s.is_scheduled()) {
             if !sequence.complete_step(at, &mut self.metrics) {
                 continue;
@@ -236,6 +253,9 @@ impl Engine {
                 if sequence.is_first_token() { EventKind::FirstToken } else { EventKind::Token };
             self.events.push(Event { at, id, kind });
             if sequence.is_finished() {
+                if let Some(latency) = sequence.time_per_output_token(at) {
+                    self.time_per_output_token.observe(latency.as_secs_f64());
+                }
                 let kind = EventKind::Finished;
                 self.events.push(Event { at, id, kind });
                 self.free_blocks += std::mem::take(&mut sequence.blocks);

@@ -52,6 +52,8 @@ const ITL_BOUNDS: &[f64] = &[
     0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0,
     40.0, 80.0,
 ];
+/// The bounds of `request_time_per_output_token_seconds`.
+pub(crate) const TIME_PER_OUTPUT_TOKEN_BOUNDS: &[f64] = ITL_BOUNDS;
 const REQUEST_BOUNDS: &[f64] = &[
     0.3, 0.5, 0.8, 1.0, 1.5, 2.0, 2.5, 5.0, 10.0, 15.0, 20.0, 30.0, 40.0, 50.0, 60.0, 120.0, 240.0,
     480.0, 960.0, 1920.0, 7680.0,

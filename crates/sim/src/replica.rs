@@ -25,7 +25,7 @@ use std::{
     collections::{BinaryHeap, VecDeque},
 };
 
-use crate::{Gauges, Histogram, Metrics};
+use crate::{Gauges, Histogram, Metrics, metrics::TIME_PER_OUTPUT_TOKEN_BOUNDS};
 
 pub use costs::ReplicaConfig;
 use run::Run;
@@ -34,12 +34,6 @@ pub use sequence::{Finished, Job};
 
 /// The KV tokens that stay free at an admission, so that the first tokens of the answer have room.
 const ADMISSION_MARGIN: u64 = 16;
-
-/// The bounds of vLLM's `request_time_per_output_token_seconds`.
-const TIME_PER_OUTPUT_TOKEN_BOUNDS: &[f64] = &[
-    0.01, 0.025, 0.05, 0.075, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0, 20.0,
-    40.0, 80.0,
-];
 
 /// A replica of an engine, in virtual time. Times are seconds; a caller must never go backwards.
 #[derive(Debug, Clone)]

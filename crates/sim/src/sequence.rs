@@ -8,6 +8,7 @@ pub(crate) struct Sequence {
     pub(crate) request: Request,
     submitted_at: Duration,
     admitted_at: Option<Duration>,
+    first_token_at: Option<Duration>,
     last_token_at: Option<Duration>,
     generated: u32,
     /// The number of tokens of the context that are in the KV cache.
@@ -24,6 +25,7 @@ impl Sequence {
             request,
             submitted_at: now,
             admitted_at: None,
+            first_token_at: None,
             last_token_at: None,
             generated: 0,
             computed: 0,
@@ -81,6 +83,7 @@ impl Sequence {
         }
         self.generated += 1;
         metrics.generation_tokens += 1;
+        self.first_token_at.get_or_insert(at);
         match self.last_token_at.replace(at) {
             None => {
                 metrics.prompt_tokens += u64::from(self.request.prompt_tokens);
@@ -98,6 +101,12 @@ impl Sequence {
             metrics.e2e_request_latency.observe(at.saturating_sub(self.submitted_at).as_secs_f64());
         }
         true
+    }
+
+    /// Returns the mean time between two of the tokens until now; `None` with fewer than two.
+    pub(crate) fn time_per_output_token(&self, now: Duration) -> Option<Duration> {
+        let gaps = self.generated.checked_sub(1).filter(|gaps| *gaps > 0)?;
+        Some(now.saturating_sub(self.first_token_at?) / gaps)
     }
 
     pub(crate) fn is_first_token(&self) -> bool {

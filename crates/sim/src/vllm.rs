@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::{Gauges, Histogram, Metrics};
+use crate::{Engine, Gauges, Histogram, Metrics};
 
 /// The content of a page.
 #[derive(Debug, Clone, PartialEq)]
@@ -15,6 +15,28 @@ pub struct Page<'a> {
     pub gauges: Gauges,
     /// The engine's counters and histograms.
     pub metrics: &'a Metrics,
+    /// The number of the engine's steps.
+    pub steps: u64,
+    /// The mean times between two tokens of the finished requests.
+    pub time_per_output_token: &'a Histogram,
+    /// The number of KV cache blocks, and the tokens of one.
+    pub kv_blocks: (u32, u32),
+}
+
+impl<'a> Page<'a> {
+    /// Returns the page of an engine.
+    pub fn of(engine: &'a Engine, model_name: &'a str, created: f64) -> Self {
+        let config = engine.config();
+        Self {
+            model_name,
+            created,
+            gauges: engine.gauges(),
+            metrics: engine.metrics(),
+            steps: engine.steps(),
+            time_per_output_token: engine.time_per_output_token(),
+            kv_blocks: (config.kv_blocks, config.block_size),
+        }
+    }
 }
 
 /// Writes a page in the exposition format as vLLM's Python client library does: labels in
@@ -29,12 +51,21 @@ pub fn render(page: &Page<'_>) -> String {
     writer.counter("num_preemptions", "Preempted requests.", metrics.preemptions);
     writer.counter("prompt_tokens", "Prompt tokens computed.", metrics.prompt_tokens);
     writer.counter("generation_tokens", "Tokens generated.", metrics.generation_tokens);
+    // There is no prefix cache, as with --no-enable-prefix-caching.
+    writer.counter("prefix_cache_hits", "Prompt tokens found in the prefix cache.", 0);
     writer.request_success(metrics);
+    writer.iterations(page.steps);
+    writer.cache_config(page.kv_blocks);
     for (name, help, histogram) in [
         ("time_to_first_token_seconds", "Time to the first token.", &metrics.time_to_first_token),
         ("inter_token_latency_seconds", "Time between two tokens.", &metrics.inter_token_latency),
         ("e2e_request_latency_seconds", "Time to the last token.", &metrics.e2e_request_latency),
         ("request_queue_time_seconds", "Time in the queue.", &metrics.request_queue_time),
+        (
+            "request_time_per_output_token_seconds",
+            "Mean time between two tokens of a request.",
+            page.time_per_output_token,
+        ),
     ] {
         writer.histogram(name, help, histogram);
     }
@@ -113,6 +144,22 @@ impl Writer {
         }
     }
 
+    /// Writes the number of steps. Of their histogram only the count is known.
+    fn iterations(&mut self, steps: u64) {
+        let help = "Histogram of number of tokens per engine_step.";
+        self.head("iteration_tokens_total", help, "histogram");
+        self.sample("iteration_tokens_total_bucket", r#"le="+Inf""#, &number(steps as f64));
+        self.sample("iteration_tokens_total_count", "", &number(steps as f64));
+    }
+
+    fn cache_config(&mut self, (blocks, block_size): (u32, u32)) {
+        self.head("cache_config_info", "Information of the LLMEngine CacheConfig", "gauge");
+        self.line(format_args!(
+            "vllm:cache_config_info{{block_size=\"{block_size}\",engine=\"0\",\
+             num_gpu_blocks=\"{blocks}\"}} 1.0"
+        ));
+    }
+
     fn histogram(&mut self, name: &str, help: &str, histogram: &Histogram) {
         self.head(name, help, "histogram");
         for (bound, count) in histogram.cumulative() {
@@ -173,6 +220,9 @@ mod tests {
             created: 1_795_475_069.503_805_4,
             gauges: Gauges { running: 7, waiting: 11, kv_usage: 86.0 / 127.0 },
             metrics: &metrics,
+            steps: 3_614,
+            time_per_output_token: &Histogram::new(&[0.01]),
+            kv_blocks: (128, 128),
         });
         for line in [
             "# TYPE vllm:num_requests_running gauge",
@@ -188,6 +238,11 @@ mod tests {
             r#"vllm:time_to_first_token_seconds_bucket{engine="0",le="0.5",model_name="qwen3-32b"} 1.0"#,
             r#"vllm:time_to_first_token_seconds_bucket{engine="0",le="+Inf",model_name="qwen3-32b"} 1.0"#,
             r#"vllm:time_to_first_token_seconds_sum{engine="0",model_name="qwen3-32b"} 0.3"#,
+            "# TYPE vllm:iteration_tokens_total histogram",
+            r#"vllm:iteration_tokens_total_count{engine="0",model_name="qwen3-32b"} 3614.0"#,
+            "# TYPE vllm:request_time_per_output_token_seconds histogram",
+            "# TYPE vllm:cache_config_info gauge",
+            r#"vllm:cache_config_info{block_size="128",engine="0",num_gpu_blocks="128"} 1.0"#,
         ] {
             assert!(text.lines().any(|l| l == line), "missing {line:?} in\n{text}");
         }

@@ -15,6 +15,7 @@
 //!  lws            the real controller of LeaderWorkerSets, which are replicas of several pods
 //!  RbgController  plays the controller of RoleBasedGroups
 //!  LoadGenerator  keeps a number of requests in flight, and reports as benchmark tools do
+//!  OpenLoad       sends requests at a rate to engines in virtual time, whose pages pods serve
 //!  PodTimes       adds up how long pods exist, to compare a bill with
 //!  flatness       judges whether a figure of a process grows over a long run
 //! ```
@@ -39,6 +40,7 @@ pub mod load;
 pub mod lws;
 pub mod monitoring;
 pub mod nodes;
+mod open_load;
 pub mod owners;
 mod packaging;
 pub mod page_server;
@@ -65,6 +67,7 @@ pub use front::{Balance, Disaggregated, Front};
 pub use load::{Load, LoadGenerator};
 pub use lws::{LeaderWorkerSets, RoleScalers, Version as LwsVersion};
 pub use nodes::{ColdStart, HollowNodes, Plan};
+pub use open_load::{OpenLoad, Punctuality, RunningLoad};
 pub use packaging::Packaging;
 pub use page_server::PageServer;
 pub use pod_times::PodTimes;

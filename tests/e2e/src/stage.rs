@@ -224,7 +224,7 @@ impl Stage {
     }
 
     /// Applies an LLMAutoscaler for the StatefulSet of the same name: 1 to 3 replicas, 5 waiting
-    /// requests each. `spec` is merged over that.
+    /// requests each. `spec` is merged over that; a field that is null is left out.
     ///
     /// # Errors
     /// Fails if the API server refuses it.
@@ -247,6 +247,9 @@ impl Stage {
         });
         for (field, value) in spec.as_object().context("a spec is an object")? {
             object["spec"][field] = value.clone();
+        }
+        if let Some(spec) = object["spec"].as_object_mut() {
+            spec.retain(|_, value| !value.is_null());
         }
         let params = PatchParams::apply("user").force();
         self.api::<LLMAutoscaler>().patch(name, &params, &Patch::Apply(object)).await?;

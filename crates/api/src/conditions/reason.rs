@@ -135,6 +135,24 @@ named_variants! {
         /// The metrics can be read, so the fallback is not in force.
         NotNeeded,
 
+        // `SLOActive`.
+        /// The size is the smallest one that keeps the promise, and follows it.
+        SizedByPromise,
+        /// There is no model of the engine yet.
+        LearningEngine,
+        /// The model does not describe what the engine does.
+        PoorFit,
+        /// The engine, or its page, is of a kind that is not learned.
+        EngineUnsupported,
+        /// The pages lack a series.
+        SeriesMissing,
+        /// There has been no new sample for a while.
+        NoFreshSamples,
+        /// A target is below the first bucket of the engine's histogram.
+        TargetNotMeasurable,
+        /// One request alone takes longer than a target.
+        TargetBelowEngine,
+
         // `ReplicasStuck`.
         /// A container of a replica crashes again and again.
         Crashing,

@@ -35,6 +35,8 @@ named_variants! {
         FirstSourceUsed,
         /// The fallback of the spec is in force, because no metric can be read.
         Fallback,
+        /// The size follows the promise of the spec. Only present where the spec has `slo`.
+        SLOActive,
         /// A scale-down waits for requests that are in flight. Only present where the spec has
         /// `drain`.
         Draining,
@@ -90,6 +92,7 @@ impl ConditionType {
             | Self::Ready
             | Self::SamplesComplete
             | Self::FirstSourceUsed
+            | Self::SLOActive
             | Self::ReadinessGateKept
             | Self::PodMonitorReady => Polarity::NormalTrue,
             Self::Stalled

@@ -17,6 +17,8 @@ pub struct MetricDescription {
     pub selector: String,
     /// The error of the last fetch, if it failed.
     pub error: Option<String>,
+    /// The reason of the size that a promise needs, if that stands for the metric's proposal.
+    pub promised: Option<String>,
 }
 
 /// The object that a metric describes.
@@ -152,6 +154,7 @@ mod tests {
             object: ObjectDescription { kind: "Service".to_owned(), name: "gateway".to_owned() },
             selector: "nil".to_owned(),
             error: Some("no answer".to_owned()),
+            promised: None,
         }
     }
 

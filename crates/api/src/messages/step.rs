@@ -151,10 +151,13 @@ impl Step<'_> {
             Outcome::OutOfBounds { bound: Bound::Wake, .. } => "a wake call arrived".to_owned(),
             Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. } => {
                 match derivation.reason {
-                    Some(core::Reason::AboveTarget) => {
-                        format!("{} above target", self.label(derivation.winner))
-                    }
-                    Some(core::Reason::AllBelowTarget) => "All metrics below target".to_owned(),
+                    Some(core::Reason::AboveTarget) => match self.promised(derivation.winner) {
+                        Some(promised) => promised.to_owned(),
+                        None => format!("{} above target", self.label(derivation.winner)),
+                    },
+                    Some(core::Reason::AllBelowTarget) => self
+                        .promised(derivation.winner)
+                        .map_or_else(|| "All metrics below target".to_owned(), str::to_owned),
                     Some(core::Reason::BelowMin) => BELOW_MIN.to_owned(),
                     Some(core::Reason::Fallback) => {
                         let seconds =
@@ -183,6 +186,11 @@ impl Step<'_> {
             }
             MetricOutcome::Proposal(_) | MetricOutcome::NoEvents(_) => None,
         }
+    }
+
+    /// Returns the reason of the size that a promise needs, if that is the proposal of a metric.
+    fn promised(&self, index: usize) -> Option<&str> {
+        self.metrics.get(index)?.promised.as_deref()
     }
 
     fn label(&self, index: usize) -> String {

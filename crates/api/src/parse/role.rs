@@ -120,6 +120,11 @@ const MOST_TOGETHER: i32 = 100_000;
 /// Checks the roles together. The API server checks most of this too; objects that are older than
 /// its checks, and the sums, are left.
 fn check(spec: &LLMAutoscalerSpec, roles: &[RoleSpec]) -> Result<(), SpecError> {
+    if spec.slo.is_some() {
+        let problem = "it is for one target: give each role metrics of its own, or an \
+                       LLMAutoscaler of its own";
+        return Err(SpecError::new("slo", problem));
+    }
     if !spec.metrics.is_empty() {
         return Err(SpecError::new(
             "metrics",

@@ -73,6 +73,11 @@ impl SourceConfig {
         }
     }
 
+    /// Returns true if the source is the metrics pages of the target's own pods.
+    pub fn is_of_own_pages(&self) -> bool {
+        matches!(self, Self::Scrape(scrape) if scrape.pods.is_none())
+    }
+
     /// Returns true if the source reports for the target as a whole, so that it is known without
     /// the target's pods.
     pub fn is_of_other_pods(&self) -> bool {

@@ -120,6 +120,7 @@ impl LLMAutoscalerSpec {
             engine: role.engine.unwrap_or(self.engine),
             min_replicas: role.min_replicas,
             max_replicas: role.max_replicas.unwrap_or(self.max_replicas),
+            slo: None,
             metrics: role.metrics.clone(),
             sources: self.sources_of(&role.name),
             behavior: role.behavior.clone().or_else(|| self.behavior.clone()),

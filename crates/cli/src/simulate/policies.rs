@@ -66,7 +66,8 @@ impl PolicyArgs {
         for file in &self.autoscaler {
             let (name, spec, victims) = read_autoscaler(file)?;
             let mut autoscaler = Spec::new(&spec, Profile::Default, scenario.faults.delay)
-                .with_context(|| format!("{}: the LLMAutoscaler {name}", file.display()))?;
+                .with_context(|| format!("{}: the LLMAutoscaler {name}", file.display()))?
+                .with_kv_cache(scenario.profile.kv_tokens);
             notes.extend(autoscaler.notes().iter().map(|note| format!("{name}: {note}")));
             let scenario = Scenario { victims, ..scenario.clone() };
             outcomes.push((name.clone(), run(&scenario, &name, &mut autoscaler)));

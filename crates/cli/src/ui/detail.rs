@@ -210,6 +210,7 @@ fn words(type_: ConditionType, holds: bool) -> &'static str {
         ConditionType::ReplicasStuck => ("Replicas are stuck", "No replica is stuck"),
         ConditionType::FirstSourceUsed => ("The first source is enough", "A later source is used"),
         ConditionType::Fallback => ("The fallback is in force", "The fallback is not needed"),
+        ConditionType::SLOActive => ("The size follows the promise", "The promise does not decide"),
         ConditionType::Draining => ("A scale-down drains", "Nothing drains"),
         ConditionType::DrainBestEffort => ("Requests may be cut off", "Drains are complete"),
         ConditionType::RolloutStuck => ("A rollout is stuck", "No rollout is stuck"),

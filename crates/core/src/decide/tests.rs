@@ -1,6 +1,6 @@
 use super::*;
 use crate::{
-    observation::{Precision, Scale},
+    observation::{Precision, PromisedSize, Scale},
     policy::{Fallback, MetricKind, MetricPolicy, Target},
     profile::Profile,
     tests::support::{at, legacy_policy, per_replica, policy_with_windows, ready},
@@ -288,4 +288,32 @@ fn a_blocked_decision_records_the_current_size() {
 fn a_policy_without_metrics_moves_nothing() {
     let policy = Policy { metrics: Vec::new(), ..legacy_policy() };
     assert_eq!(outcome(&policy, &ready(&[Some(1)])), Outcome::NoMetrics { first: 0, failed: 0 });
+}
+
+#[test]
+fn a_promised_size_is_decided_on_as_the_proposal_of_a_metric_is() {
+    let promise = |replicas, may_shrink| Some(PromisedSize { replicas, may_shrink });
+    let quiet = ready(&[Some(1); 4]);
+    let missing = ready(&[Some(1), Some(1), None, None]);
+    let policy = policy_with_windows(Profile::Default, 0, 0);
+    let policy = Policy { metrics: vec![per_replica(5)], max_replicas: 8, ..policy };
+    let table = [
+        // a metric alone asks for 1; samples of all, or of half of the replicas
+        (&quiet, None, 1, None),
+        (&quiet, promise(Some(9), true), 8, None),
+        (&quiet, promise(Some(3), true), 3, None),
+        (&quiet, promise(Some(3), false), 4, None),
+        (&quiet, promise(None, false), 4, None),
+        (&missing, promise(Some(1), true), 4, Some(Hold::NoQuorum)),
+        (&missing, promise(Some(6), true), 6, None),
+    ];
+    for (observation, promised, expected, held) in table {
+        let observation = Observation { promised, ..observation.clone() };
+        let decision = decide(&policy, &History::default(), &observation, at(0));
+        let Outcome::Computed(derivation) = &decision.outcome else { panic!("{decision:?}") };
+        assert_eq!((derivation.desired, derivation.held), (expected, held), "{promised:?}");
+        // The outcome of the metric itself stays what the plain formula says.
+        let MetricOutcome::Proposal(plain) = decision.metrics[0] else { panic!("{decision:?}") };
+        assert!(plain.replicas <= 4, "{plain:?}");
+    }
 }

@@ -154,6 +154,7 @@ fn observation(policy: &Policy) -> impl Strategy<Value = Observation> + use<> {
                 scaled_to_zero,
                 replicas: replicas.clone(),
                 readings,
+                promised: None,
                 doubt,
                 woken,
             })

@@ -14,6 +14,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     sleep: None,
     progress: None,
     lengths: None,
+    step: None,
     signals: &[],
     idle_rules: &[],
 };

@@ -33,6 +33,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         &[frontend("dynamo_frontend_input_sequence_tokens")],
         &[frontend("dynamo_frontend_output_sequence_tokens")],
     )),
+    step: None,
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,

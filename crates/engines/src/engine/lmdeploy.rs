@@ -27,6 +27,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         &[Alternative::always("lmdeploy:request_prompt_tokens")],
         &[Alternative::always("lmdeploy:request_generation_tokens")],
     )),
+    step: None,
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,

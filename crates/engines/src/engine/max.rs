@@ -24,6 +24,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     sleep: None,
     progress: None,
     lengths: None,
+    step: None,
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,

@@ -35,6 +35,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         &[Alternative::always("sglang:prompt_tokens_histogram")],
         &[Alternative::always("sglang:generation_tokens_histogram")],
     )),
+    step: None,
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[Term(&[WAITING])], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[Term(&[RUNNING])], fold: Fold::Sum },

@@ -30,6 +30,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         &[Alternative::always("tgi_request_input_length")],
         &[Alternative::always("tgi_request_generated_tokens")],
     )),
+    step: None,
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[WAITING], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[RUNNING], fold: Fold::Sum },

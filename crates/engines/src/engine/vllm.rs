@@ -16,7 +16,7 @@
 
 use crate::{
     definition::{Alternative, IdleRule, SignalDef, Term},
-    engine::{EngineProfile, LengthsDef, ProgressDef, SleepDef},
+    engine::{EngineProfile, LengthsDef, ProgressDef, SleepDef, StepDef},
     kind::Fold,
     signal::Signal,
 };
@@ -36,6 +36,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         &[Alternative::always("vllm:request_prompt_tokens")],
         &[Alternative::always("vllm:request_generation_tokens")],
     )),
+    step: Some(STEP),
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[WAITING], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[RUNNING], fold: Fold::Sum },
@@ -159,3 +160,25 @@ pub(super) const PROGRESS: ProgressDef = ProgressDef {
     at_end: false,
     missing: "",
 };
+
+/// A step is counted by the histogram of its tokens. `num_gpu_blocks` is absent, `None`, before the
+/// cache is allocated; later versions have the tokens of the cache in a label of their own, which
+/// counts for models with layers of several kinds.
+const STEP: StepDef = StepDef {
+    steps: Term(&[Alternative::always("vllm:iteration_tokens_total_count")]),
+    prompt_tokens: Term(&[Alternative::always("vllm:prompt_tokens_total")]),
+    cached_tokens: Term(&[
+        Alternative::current("vllm:prefix_cache_hits_total", "0.9 and later"),
+        Alternative::former("vllm:gpu_prefix_cache_hits_total", "up to 0.9"),
+    ]),
+    generated_tokens: Term(&[Alternative::always("vllm:generation_tokens_total")]),
+    first_tokens: Term(&[Alternative::always("vllm:time_to_first_token_seconds_count")]),
+    finished: Term(&[Alternative::always("vllm:request_success_total")]),
+    time_per_token: Term(&[Alternative::always("vllm:request_time_per_output_token_seconds")]),
+    kv_capacity: Term(&[
+        CACHE.except(&[("kv_cache_size_tokens", &["", "None"])]).times(&["kv_cache_size_tokens"]),
+        CACHE.except(&[("num_gpu_blocks", &["", "None"])]).times(&["block_size", "num_gpu_blocks"]),
+    ]),
+    engines: Term(&[CACHE]),
+};
+const CACHE: Alternative = Alternative::always("vllm:cache_config_info");

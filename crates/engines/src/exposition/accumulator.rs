@@ -25,6 +25,8 @@ pub(super) struct Grouping {
     pub(super) by_bucket: bool,
     /// Series that differ only in these labels count once.
     pub(super) repeat_labels: Vec<String>,
+    /// Values are multiplied by the numbers of these labels.
+    pub(super) times: Vec<String>,
 }
 
 /// The sum of the series of one selector.
@@ -134,7 +136,9 @@ impl Scratch {
         labels: &impl LabelSet,
         value: f64,
     ) {
-        let Grouping { by_bucket, repeat_labels } = grouping;
+        let Grouping { by_bucket, repeat_labels, times } = grouping;
+        let factor = |label: &String| labels.number(label).unwrap_or(f64::NAN);
+        let value = times.iter().map(factor).fold(value, |value, factor| value * factor);
         if !by_bucket && repeat_labels.is_empty() {
             return self.accumulators[accumulator].add(value);
         }

@@ -22,6 +22,7 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
         sleep: None,
         progress: None,
         lengths: None,
+        step: None,
         signals: &[
             SignalDef {
                 signal: Signal::InFlightRequests,

@@ -52,6 +52,21 @@ fn without_a_window_the_value_is_the_latest_sample() {
 }
 
 #[test]
+fn without_a_window_a_counter_is_what_the_page_has() {
+    let counts = |readings| number(&track_of(Kind::Counter, 0, readings));
+    assert_eq!(counts(&[(0, Some(40.0))]), Some(40.0));
+    assert_eq!(counts(&[(0, Some(40.0)), (10, Some(55.0))]), Some(55.0));
+    assert_eq!(counts(&[(0, Some(40.0)), (10, Some(3.0))]), Some(3.0), "a restart");
+    assert_eq!(counts(&[(0, Some(40.0)), (10, None)]), None);
+    let track = track_of(Kind::Counter, 0, &[(0, Some(40.0))]);
+    assert!(!track.is_pending() && !track.is_young());
+    let buckets = Value::Buckets(Buckets::new([(1.0, 2.0), (f64::INFINITY, 5.0)]).unwrap());
+    let mut track = Track::new(Kind::Histogram, Duration::ZERO, GAP);
+    track.push(at(0), &buckets);
+    assert_eq!((track.value(), track.memory()), (buckets.clone(), 2 * 2 * size_of::<f64>()));
+}
+
+#[test]
 fn a_gauges_mean_is_weighted_by_time() {
     let table: [Case; 6] = [
         (&[(0, Some(4.0))], Some(4.0)),

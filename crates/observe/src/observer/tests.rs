@@ -106,6 +106,7 @@ impl Target {
             latency: Vec::new(),
             sleep: Default::default(),
             vitals: VitalLookups::default(),
+            slo: Vec::new(),
         });
         self
     }

@@ -100,6 +100,7 @@ fn samples(pages: &[Option<Page>]) -> Samples {
             latency: Vec::new(),
             sleep: Default::default(),
             vitals,
+            slo: Vec::new(),
         }],
     }
 }

@@ -49,6 +49,7 @@ fn source(requests: Vec<Lookup>, latency: Vec<Lookup>) -> SourceSamples {
         latency,
         sleep: Default::default(),
         vitals: crate::samples::VitalLookups::default(),
+        slo: Vec::new(),
     }
 }
 

@@ -41,7 +41,7 @@ impl Role {
         let existing = target.replicas.alive();
         let scale = target.view.counted(existing);
         target.settling.observe(&target.replicas, scale, startup_timeout, now.wall);
-        let observed = observe(&TargetSnapshot {
+        let mut observed = observe(&TargetSnapshot {
             config: &config,
             replicas: &target.replicas,
             samples: &samples,
@@ -53,6 +53,15 @@ impl Role {
             startup_timeout,
             now: now.wall,
         });
+        target.promise.observe(
+            config.slo.as_ref().map(|slo| (slo, config.engine)),
+            &target.replicas,
+            &observed.usable.observation.replicas,
+            &samples,
+            target.view.scale.current,
+            now,
+        );
+        observed.set_promised(target.promise.promised());
         // A source that was found to be needed is scraped or queried from now on.
         target.sources.renew(&observed.usable.findings.needed_sources, now.monotonic);
         target.sources.update_subscriptions(&target.replicas.reporting_pods, now.monotonic);

@@ -3,7 +3,7 @@
 use kube::ResourceExt;
 use llm_autoscaler_api::{
     conditions::Reason,
-    messages::{MetricDescription, Step},
+    messages::{MetricDescription, Step, promised_size},
 };
 use llm_autoscaler_core::{Now, RolePlan, WaitingOn};
 use llm_autoscaler_observe::observer::Problem;
@@ -55,7 +55,7 @@ impl Role {
         let observation = &sight.observed.usable.observation;
         let pace = if observation.scale.current == 0 && observation.scaled_to_zero {
             ScrapePace::AtZero
-        } else if plan.near_target {
+        } else if plan.near_target && target.promise.size().is_none() {
             ScrapePace::NearTarget
         } else {
             ScrapePace::Normal
@@ -110,6 +110,7 @@ impl Role {
             memory: &target.memory,
             changes: self.sizes.repeated().records(),
             wedged: target.engines.wedged(),
+            promise: &target.promise,
             pod_monitor: self.pod_monitor.condition().filter(|_| !self.recommends()),
         };
         self.status = report::role_status(&self.status, &report, now.wall);
@@ -191,7 +192,13 @@ impl Role {
             selector: "nil".to_owned(),
             ..MetricDescription::default()
         };
-        self.config.metrics.iter().map(|metric| describe(&metric.series)).collect()
+        let metrics = self.config.metrics.iter();
+        let mut metrics: Vec<_> = metrics.map(|metric| describe(&metric.series)).collect();
+        let promise = self.target.as_ref().and_then(|target| target.promise.size());
+        if let Some((first, size)) = metrics.first_mut().zip(promise) {
+            first.promised = Some(promised_size(size));
+        }
+        metrics
     }
 
     /// Returns the action that followed a decision.

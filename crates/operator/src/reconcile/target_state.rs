@@ -10,8 +10,8 @@ use llm_autoscaler_api::{
 };
 use llm_autoscaler_core::{Mode, Monotonic, Now, Resize, RoleMemory, Selector};
 use llm_autoscaler_observe::{
-    draining::DrainMemory, progress::ProgressTracker, replicas::Replicas, settling::Settling,
-    startup_tracker::StartupTracker,
+    draining::DrainMemory, progress::ProgressTracker, promise::PromiseTracker, replicas::Replicas,
+    settling::Settling, startup_tracker::StartupTracker,
 };
 use tokio::sync::Notify;
 use tracing::info;
@@ -46,6 +46,8 @@ pub(super) struct TargetState {
     starts: StartupTracker,
     /// The progress of the engines.
     pub engines: ProgressTracker,
+    /// The promise of the spec, and what has been learned for it.
+    pub promise: PromiseTracker,
     /// The time of the last wake call.
     woken: Option<Monotonic>,
     /// The memory from step to step.
@@ -115,8 +117,8 @@ impl TargetState {
         pods.manage_gates(config.mode == Mode::Scale);
         let replicas = Replicas::of(&pods.members(), &config.groupings);
         let before = before.filter(|before| before.view.uid == view.uid);
-        let (mut memory, engines) = match (before, remembered) {
-            (Some(before), _) => (before.memory, before.engines),
+        let (mut memory, engines, promise) = match (before, remembered) {
+            (Some(before), _) => (before.memory, before.engines, before.promise),
             (None, Some(remembered)) => {
                 let timeout = remembered.startup_times.startup_timeout();
                 let states = replicas.states_without_samples(now.wall, timeout);
@@ -125,7 +127,10 @@ impl TargetState {
                 let requested = view.scale.current;
                 let memory =
                     remembered.restore(&config.policy, requested, counts, drains, now.wall);
-                (memory, ProgressTracker::restored(&remembered.wedged, now.monotonic))
+                let engines = ProgressTracker::restored(&remembered.wedged, now.monotonic);
+                let learned = remembered.learned.as_ref();
+                let promise = learned.map(|it| PromiseTracker::restored(it, now.monotonic));
+                (memory, engines, promise.unwrap_or_default())
             }
             (None, None) => Default::default(),
         };
@@ -144,6 +149,7 @@ impl TargetState {
             settling: Settling::default(),
             starts,
             engines,
+            promise,
             woken: woken.and_then(|at| woken_since(config, at, now)),
             memory,
             decided: false,

@@ -6,7 +6,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use llm_autoscaler_api::{Asked, SourceConfig, TargetConfig};
+use llm_autoscaler_api::{Asked, SloMeasures, SourceConfig, TargetConfig};
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{Engine, Measure, Program};
 use llm_autoscaler_observe::{
@@ -58,6 +58,8 @@ pub(crate) struct Sources {
     sleep: Option<[Arc<Measure>; 2]>,
     /// The numbers that tell if the engines make progress.
     vitals: Option<Vitals>,
+    /// The numbers by which the engines are learned, with `slo`; of the target's own pages only.
+    slo: Vec<Arc<Measure>>,
 }
 
 /// The numbers that tell if an engine makes progress, as
@@ -120,6 +122,8 @@ impl Sources {
         let of_pods = requests.iter().chain(&latency).chain(sleep.iter().flatten());
         let of_pods = of_pods.chain(vitals.iter().flat_map(Vitals::measures));
         let of_pods: Vec<_> = of_pods.cloned().collect();
+        let slo = config.slo.as_ref().and_then(|slo| slo.measures.as_ref());
+        let slo: Vec<_> = slo.into_iter().flat_map(SloMeasures::all).map(intern).collect();
         let all_queries: Arc<[String]> = queries.iter().flatten().cloned().collect();
         let now = sampling.clock.monotonic();
         let list = config.sources.iter().enumerate().map(|(index, source)| {
@@ -127,9 +131,10 @@ impl Sources {
             let measures: Vec<_> = measures.collect();
             // Other pods report for the target as a whole, and not for one of its replicas.
             let per_pod = of_pods.iter().filter(|_| !source.is_of_other_pods());
+            let of_page = slo.iter().filter(|_| source.is_of_own_pages());
             let demand = TargetDemand {
                 namespace,
-                measures: distinct(measures.iter().flatten().chain(per_pod)).into(),
+                measures: distinct(measures.iter().flatten().chain(per_pod).chain(of_page)).into(),
                 queries: all_queries.clone(),
                 wake,
             };
@@ -140,7 +145,7 @@ impl Sources {
             Source { kind, measures, activity }
         });
         let list = list.collect();
-        Self { list, queries, requests, latency, sleep, vitals }
+        Self { list, queries, requests, latency, sleep, vitals, slo }
     }
 
     /// Returns true if the engine has a series that counts its requests.
@@ -297,6 +302,10 @@ impl Sources {
                     gauges: vitals.gauges.each_ref().map(|gauge| per_pod(gauge.as_ref())),
                 },
                 None => VitalLookups::default(),
+            },
+            slo: match source {
+                SourceKind::OwnPods(_) => self.slo.iter().map(|it| per_pod(Some(it))).collect(),
+                SourceKind::OtherPods(..) | SourceKind::Prometheus(_) => Vec::new(),
             },
             kind,
         }

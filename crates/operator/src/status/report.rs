@@ -7,6 +7,7 @@ mod lists;
 mod metrics;
 mod optional_conditions;
 mod ownership;
+mod promise;
 mod recommending;
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -18,7 +19,10 @@ use llm_autoscaler_api::{
     time,
 };
 use llm_autoscaler_core::{Derivation, Mode, Outcome, RoleMemory};
-use llm_autoscaler_observe::observer::{Findings, Problem};
+use llm_autoscaler_observe::{
+    observer::{Findings, Problem},
+    promise::PromiseTracker,
+};
 
 use super::role_status::RoleStatus;
 use crate::{
@@ -62,6 +66,8 @@ pub(crate) struct RoleReport<'a> {
     pub changes: &'a [ChangeRecord],
     /// The UIDs of the pods with wedged engines, to be remembered.
     pub wedged: Vec<String>,
+    /// The promise of the spec.
+    pub promise: &'a PromiseTracker,
     /// The condition of the PodMonitor, if the spec asks for one.
     pub pod_monitor: Option<ConditionUpdate>,
 }
@@ -91,8 +97,12 @@ pub(crate) fn role_status(
     for (type_, update) in optional.into_iter().chain(draining::conditions(report.drain)) {
         status.set_or_remove(type_, update, *generation, Some(now));
     }
-    let metrics = metrics::statuses(config, report.findings, messages, now);
-    status.summary = Some(summary(config, &metrics));
+    let mut metrics = metrics::statuses(config, report.findings, messages, now);
+    if let Some((first, size)) = metrics.first_mut().zip(report.promise.size()) {
+        // The size of the promise stands for what the metric itself proposes.
+        first.proposal = i32::try_from(size.replicas).ok();
+    }
+    status.summary = Some(summary(config, &metrics, report.promise));
     status.current_replicas = Some(report.current_replicas());
     status.desired_replicas = report.desired_replicas().or(previous.desired_replicas);
     if report.size_written().is_some() {
@@ -218,7 +228,7 @@ pub(crate) fn missing(problems: &[Problem]) -> Option<String> {
 }
 
 /// Returns the conditions that are present only at times, by type; `None` for an absent one.
-fn optional(report: &RoleReport<'_>) -> [(ConditionType, Option<ConditionUpdate>); 8] {
+fn optional(report: &RoleReport<'_>) -> [(ConditionType, Option<ConditionUpdate>); 9] {
     let RoleReport { config, findings, messages, block, .. } = report;
     let paused = blocks::paused(block, &config.target.to_string(), messages.decision);
     let first_source = optional_conditions::first_source(config, findings);
@@ -232,25 +242,27 @@ fn optional(report: &RoleReport<'_>) -> [(ConditionType, Option<ConditionUpdate>
         (ConditionType::ReplicasStuck, optional_conditions::stuck(findings)),
         (ConditionType::FirstSourceUsed, first_source),
         (ConditionType::Fallback, messages.fallback()),
+        (ConditionType::SLOActive, promise::condition(config, report.promise)),
         (ConditionType::Advisory, optional_conditions::advisory(config, findings)),
         (ConditionType::PodMonitorReady, report.pod_monitor.clone()),
     ]
 }
 
-/// Renders the metrics as the HPA's column TARGETS does: two at most.
-fn summary(config: &TargetConfig, metrics: &[MetricStatus]) -> String {
-    let mut parts: Vec<String> = config
-        .metrics
-        .iter()
-        .zip(metrics)
-        .take(2)
-        .map(|(config, metric)| {
-            let current = metric.current.as_deref().unwrap_or("<unknown>");
-            format!("{} {current}/{}", config.short, metric.target)
-        })
-        .collect();
-    if metrics.len() > 2 {
-        parts.push(format!("+ {} more...", metrics.len() - 2));
+/// Renders the metrics as the HPA's column TARGETS does: two at most. A promise is one of them; the
+/// metric that stands in for it is shown while it does.
+fn summary(config: &TargetConfig, metrics: &[MetricStatus], promise: &PromiseTracker) -> String {
+    let promised = config.slo.as_ref().map(|slo| promise::summary(slo, promise));
+    let is_hidden = promised.is_some() && promise.size().is_some();
+    let shown = config.metrics.iter().zip(metrics).skip(usize::from(is_hidden));
+    let shown = shown.map(|(config, metric)| {
+        let current = metric.current.as_deref().unwrap_or("<unknown>");
+        format!("{} {current}/{}", config.short, metric.target)
+    });
+    let mut parts: Vec<String> = promised.into_iter().chain(shown).collect();
+    if parts.len() > 2 {
+        let more = parts.len() - 2;
+        parts.truncate(2);
+        parts.push(format!("+ {more} more..."));
     }
     parts.join(", ")
 }
@@ -283,11 +295,14 @@ fn target_status(
         decisions: decisions(before, report, derivation.is_some(), now),
         decision: derivation,
         recommendation: recommending::status(before, report.memory),
+        slo: promise::status(config, report.promise),
         ..TargetStatus::default()
     };
     let manual_change = report.block.manual_change.as_ref();
     let manual_change = manual_change.map(|respected| respected.change.status());
-    memory::encode(&mut status, report.memory, manual_change, report.changes, &report.wedged);
+    let (changes, wedged) = (report.changes, &report.wedged);
+    let learned = report.promise.record().cloned();
+    memory::encode(&mut status, report.memory, manual_change, changes, wedged, learned);
     status
 }
 

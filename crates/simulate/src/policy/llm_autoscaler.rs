@@ -20,6 +20,7 @@ use llm_autoscaler_core::{
 use llm_autoscaler_observe::{
     observer::{Observations, TargetSnapshot, observe},
     progress::ProgressTracker,
+    promise::PromiseTracker,
     replicas::Replicas,
     samples::Samples,
     startup_tracker::StartupTracker,
@@ -49,6 +50,7 @@ pub struct Spec {
     pages: Pages,
     starts: StartupTracker,
     engines: ProgressTracker,
+    promise: PromiseTracker,
     drain: Drain,
     is_decided: bool,
 }
@@ -78,8 +80,17 @@ impl Spec {
             pages,
             starts: StartupTracker::default(),
             engines: ProgressTracker::default(),
+            promise: PromiseTracker::default(),
             is_decided: false,
         })
+    }
+
+    /// Sets the tokens of the engines' KV caches. With `slo` they are needed to learn the engines;
+    /// without them the requests in flight decide.
+    #[must_use]
+    pub fn with_kv_cache(mut self, tokens: u64) -> Self {
+        self.pages.set_kv_tokens(tokens);
+        self
     }
 
     /// Returns sentences on what of the spec is simulated in another way.
@@ -101,7 +112,7 @@ impl Spec {
     ) -> Observations {
         let vitals = self.target.vitals.as_ref();
         self.engines.observe(vitals, replicas, samples, now.monotonic);
-        observe(&TargetSnapshot {
+        let mut observed = observe(&TargetSnapshot {
             config: &self.target,
             replicas,
             samples,
@@ -112,7 +123,12 @@ impl Spec {
             progress: &self.engines,
             startup_timeout: self.memory.startup_times.startup_timeout(),
             now: now.wall,
-        })
+        });
+        let slo = self.target.slo.as_ref().map(|slo| (slo, self.target.engine));
+        let states = &observed.usable.observation.replicas;
+        self.promise.observe(slo, replicas, states, samples, size, now);
+        observed.set_promised(self.promise.promised());
+        observed
     }
 
     fn begin_step(&mut self, replicas: &Replicas, size: i32, now: Now) {
@@ -171,7 +187,8 @@ impl Autoscaler for Spec {
         self.memory.record(&self.target.policy, &role.decision, block, written, now);
         let near = (self.interval * NEAR_TARGET).max(SHORTEST_INTERVAL).min(self.interval);
         let is_hpa = self.profile == Profile::HpaExact;
-        let why = written.map(|_| reason::of(&self.target, &role.decision));
+        let promised = self.promise.size();
+        let why = written.map(|_| reason::of(&self.target, &role.decision, promised));
         Step {
             why,
             size: written.map(|Write { to, .. }| u32::try_from(to).unwrap_or_default()),

@@ -228,12 +228,7 @@ impl Live {
         let now = self.now();
         let mut state = self.lock();
         state.advance(now);
-        vllm::render(&vllm::Page {
-            model_name: &self.model,
-            created: self.created,
-            gauges: state.engine.gauges(),
-            metrics: state.engine.metrics(),
-        })
+        vllm::render(&vllm::Page::of(&state.engine, &self.model, self.created))
     }
 }
 

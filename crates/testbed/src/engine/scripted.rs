@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use chrono::{DateTime, Utc};
-use llm_autoscaler_sim::{Gauges, Metrics, vllm};
+use llm_autoscaler_sim::{Gauges, Histogram, Metrics, vllm};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
@@ -350,5 +350,8 @@ fn vllm_page(running: u64, waiting: u64, kv_usage: f64) -> String {
         created: 1_795_475_069.5,
         gauges: Gauges { running, waiting, kv_usage },
         metrics: &Metrics::default(),
+        steps: 0,
+        time_per_output_token: &Histogram::new(&[1.0]),
+        kv_blocks: (128, 128),
     })
 }

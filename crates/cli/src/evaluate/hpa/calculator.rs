@@ -113,6 +113,7 @@ fn description(error: Option<String>) -> MetricDescription {
         object: ObjectDescription { kind: "Deployment".to_owned(), name: NAMESPACE.to_owned() },
         selector: selector_text(Some(&calculator_selector())),
         error,
+        promised: None,
     }
 }
 

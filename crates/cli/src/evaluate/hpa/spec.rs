@@ -171,6 +171,7 @@ impl MetricSpec {
             },
             selector: selector_text(source.metric.selector.as_ref()),
             error: None,
+            promised: None,
         };
         Ok((MetricPolicy { kind, target: source.target.read(kind)? }, description))
     }

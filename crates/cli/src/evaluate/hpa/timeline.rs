@@ -174,6 +174,7 @@ impl<'a> Run<'a> {
             scaled_to_zero: self.status.holds(ConditionType::ScaledToZero),
             replicas: pods.replicas(),
             readings,
+            promised: None,
             doubt: None,
             woken: false,
         };

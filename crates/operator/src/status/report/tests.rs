@@ -1,19 +1,20 @@
 //! The status of a role after a decision.
 
 use llm_autoscaler_api::{
-    LLMAutoscalerSpec, LLMAutoscalerStatus, messages::MetricDescription, parse_target,
+    LLMAutoscalerSpec, LLMAutoscalerStatus, SloStatus, messages::MetricDescription, parse_target,
 };
 use llm_autoscaler_core::{
     Adjusted, Adjustment, Decision, History, Milli, Observation, Precision, Profile, Reading,
     Replica, Scale, decide,
 };
-use llm_autoscaler_observe::{observer::Origin, pod::TroubleKind};
+use llm_autoscaler_observe::{observer::Origin, pod::TroubleKind, promise::PromiseTracker};
 use serde_json::json;
 
 use super::*;
 use crate::{scale::view::ScaleLocation, status::role_status::RoleCondition};
 
 mod blocked;
+mod promised;
 mod recommended;
 
 fn spec() -> LLMAutoscalerSpec {
@@ -127,6 +128,7 @@ fn after_decision(
         written,
         memory: &RoleMemory::default(),
         changes: &[],
+        promise: &PromiseTracker::default(),
         wedged: Vec::new(),
         pod_monitor: None,
     };

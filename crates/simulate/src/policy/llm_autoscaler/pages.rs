@@ -6,7 +6,7 @@ mod text;
 
 use std::{collections::BTreeMap, time::Duration};
 
-use llm_autoscaler_api::TargetConfig;
+use llm_autoscaler_api::{SloMeasures, TargetConfig};
 use llm_autoscaler_engines::{
     Kind, Measure, Track,
     exposition::{Extract, Extractor, Scratch, Value},
@@ -48,6 +48,7 @@ struct Measures {
     latency: Option<usize>,
     sleep: Option<[usize; 2]>,
     vitals: Option<(usize, usize, [Option<usize>; 2])>,
+    slo: Vec<usize>,
 }
 
 /// The past of a page.
@@ -78,7 +79,9 @@ impl Measures {
             let gauges = gauges.map(|gauge| gauge.as_ref().map(&mut place));
             (place(&vitals.requests), place(&vitals.progress), gauges)
         });
-        Self { all, metrics, requests, latency, sleep, vitals }
+        let slo = config.slo.as_ref().and_then(|slo| slo.measures.as_ref());
+        let slo = slo.into_iter().flat_map(SloMeasures::all).map(&mut place).collect();
+        Self { all, metrics, requests, latency, sleep, vitals, slo }
     }
 }
 
@@ -103,6 +106,13 @@ impl Pages {
             patience: delay + timeout + MARGIN,
             by_pod: BTreeMap::new(),
             measures,
+        }
+    }
+
+    /// Sets the tokens of the engines' KV caches, by which they can be learned.
+    pub(super) fn set_kv_tokens(&mut self, tokens: u64) {
+        if !self.measures.slo.is_empty() {
+            self.text.set_kv_tokens(tokens);
         }
     }
 
@@ -136,6 +146,7 @@ impl Pages {
             latency: of_some(measures.latency),
             sleep: measures.sleep.map_or_else(Default::default, |sleep| sleep.map(of)),
             vitals,
+            slo: measures.slo.iter().map(|place| of(*place)).collect(),
             ..SourceSamples::inactive(SourceKind::OwnPods)
         };
         Samples { sources: vec![source] }
@@ -150,12 +161,12 @@ impl Pages {
             tracks: measures.iter().map(|it| track(it, interval)).collect(),
         });
         let Some(reading) = pod.reading.as_deref() else { return };
-        let Reading { at, gauges, metrics, .. } = reading;
+        let Reading { at, .. } = reading;
         if page.valid_at.is_some_and(|before| before >= *at) {
             return;
         }
         page.valid_at = Some(*at);
-        let text = self.text.write(gauges, metrics);
+        let text = self.text.write(reading);
         if self.extractor.read(text.as_bytes(), &mut self.scratch, &mut self.extracts).is_err() {
             return;
         }

@@ -3,18 +3,33 @@
 use llm_autoscaler_api::{
     TargetConfig,
     conditions::Reason,
-    messages::{MetricDescription, Step, limit_reason},
+    messages::{MetricDescription, Step, limit_reason, promised_size},
 };
-use llm_autoscaler_core::{Decision, Limit, MetricOutcome, Outcome, Reason as Cause};
+use llm_autoscaler_core::{
+    Decision, Derivation, Limit, MetricOutcome, Outcome, Reason as Cause, slo::SloSize,
+};
 
 /// Returns the reason of a decision in a sentence.
-pub(super) fn of(target: &TargetConfig, decision: &Decision) -> String {
+pub(super) fn of(target: &TargetConfig, decision: &Decision, promised: Option<&SloSize>) -> String {
     let (Outcome::Computed(derivation) | Outcome::Fallback { derivation, .. }) = &decision.outcome
     else {
         return event(target, decision);
     };
+    let promised = promised.filter(|_| target.slo.is_some() && derivation.winner == 0);
+    let mut text = match promised {
+        Some(size) => promised_size(size),
+        None => of_metric(target, decision, derivation),
+    };
+    if derivation.limit != Limit::DesiredWithinRange {
+        text = format!("{text}; {}", limit_reason(derivation.limit).1);
+    }
+    text
+}
+
+/// Returns the reason of a decision by a metric.
+fn of_metric(target: &TargetConfig, decision: &Decision, derivation: &Derivation) -> String {
     let metric = target.metrics.get(derivation.winner);
-    let mut text = match (derivation.reason, metric, decision.metrics.get(derivation.winner)) {
+    match (derivation.reason, metric, decision.metrics.get(derivation.winner)) {
         (
             Some(Cause::AboveTarget | Cause::AllBelowTarget),
             Some(metric),
@@ -25,11 +40,7 @@ pub(super) fn of(target: &TargetConfig, decision: &Decision) -> String {
             format!("{name} is at {value:.0} % of its target {goal}")
         }
         _ => event(target, decision),
-    };
-    if derivation.limit != Limit::DesiredWithinRange {
-        text = format!("{text}; {}", limit_reason(derivation.limit).1);
     }
-    text
 }
 
 /// Returns the reason of the operator's event.

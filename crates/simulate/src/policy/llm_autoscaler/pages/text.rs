@@ -2,24 +2,34 @@
 
 use std::fmt::Write;
 
-use llm_autoscaler_sim::{Gauges, Histogram, Metrics};
+use llm_autoscaler_sim::Histogram;
+
+use crate::sight::Reading;
 
 /// The memory of a page, which is written again and again.
 #[derive(Debug)]
 pub(super) struct PageText {
     text: String,
     has_histograms: bool,
+    /// The tokens of the KV cache, if the page has what an engine is learned by.
+    kv_tokens: Option<u64>,
 }
 
 impl PageText {
     /// Returns an empty page. Histograms are most of a page, and are left out if nothing reads
     /// them.
     pub(super) fn new(has_histograms: bool) -> Self {
-        Self { text: String::new(), has_histograms }
+        Self { text: String::new(), has_histograms, kv_tokens: None }
+    }
+
+    /// Adds what an engine with a KV cache of this many tokens is learned by.
+    pub(super) fn set_kv_tokens(&mut self, tokens: u64) {
+        self.kv_tokens = Some(tokens);
     }
 
     /// Writes the page of these numbers.
-    pub(super) fn write(&mut self, gauges: &Gauges, metrics: &Metrics) -> &str {
+    pub(super) fn write(&mut self, reading: &Reading) -> &str {
+        let Reading { gauges, metrics, .. } = reading;
         self.text.clear();
         for (name, value) in [
             ("num_requests_running", gauges.running),
@@ -37,6 +47,13 @@ impl PageText {
             self.histogram("inter_token_latency_seconds", &metrics.inter_token_latency);
             self.histogram("e2e_request_latency_seconds", &metrics.e2e_request_latency);
             self.histogram("request_queue_time_seconds", &metrics.request_queue_time);
+        }
+        if let Some(tokens) = self.kv_tokens {
+            self.series("prefix_cache_hits_total", reading.cached_tokens);
+            self.series("iteration_tokens_total_count", reading.steps);
+            self.histogram("request_time_per_output_token_seconds", &reading.time_per_output_token);
+            let labels = format!("block_size=\"1\",num_gpu_blocks=\"{tokens}\"");
+            let _ = writeln!(self.text, "vllm:cache_config_info{{engine=\"0\",{labels}}} 1");
         }
         &self.text
     }

@@ -1,0 +1,116 @@
+//! The field `slo`: what it becomes, and what is refused.
+#![allow(clippy::unwrap_used)]
+
+use llm_autoscaler_api::{
+    LLMAutoscalerSpec, LearnedRecord, SpecError, TargetConfig, TargetStatus, parse_spec,
+};
+use llm_autoscaler_core::{Profile, slo::Learned};
+use serde_json::{Value, json};
+
+fn parse(change: impl FnOnce(&mut Value), profile: Profile) -> Result<TargetConfig, SpecError> {
+    let mut spec = json!({
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "qwen3"},
+        "engine": "VLLM", "minReplicas": 2, "maxReplicas": 8,
+        "slo": {"timeToFirstTokenMilliseconds": 2000, "interTokenLatencyMilliseconds": 100},
+    });
+    change(&mut spec);
+    let spec: LLMAutoscalerSpec = serde_json::from_value(spec).unwrap();
+    parse_spec(&spec, profile).map(|mut parsed| parsed.roles.remove(0).config)
+}
+
+#[test]
+fn a_promise_has_a_policy_measures_and_a_metric_that_stands_in() {
+    let config = parse(|_| {}, Profile::Default).unwrap();
+    let slo = config.slo.unwrap();
+    let policy = slo.policy;
+    assert!((policy.promise.time_to_first_token - 2.0).abs() < 1e-9);
+    assert!((policy.promise.inter_token_latency - 0.1).abs() < 1e-9);
+    assert!((policy.late - 0.01).abs() < 1e-9 && (slo.quantile - 0.99).abs() < 1e-9);
+    assert_eq!((policy.min, policy.max, policy.headroom), (2, 8, 0.0));
+    assert!((policy.stabilized - 300.0).abs() < 1e-9, "the HPA's window is the decision's own");
+    let measures = slo.measures.unwrap();
+    assert_eq!(measures.steps.recipe.series_name(), "vllm:iteration_tokens_total_count");
+    let names: Vec<_> = config.metrics.iter().map(|it| (&*it.name, &*it.target)).collect();
+    assert_eq!(names, [("slo", "32")]);
+    assert_eq!(config.policy.metrics.len(), 1);
+}
+
+#[test]
+fn metrics_beside_it_are_floors_and_its_numbers_are_the_users() {
+    let change = |spec: &mut Value| {
+        spec["metrics"] = json!([{
+            "signal": "InFlightRequests",
+            "target": {"type": "AverageValue", "averageValue": "9"},
+        }]);
+        spec["slo"]["percentile"] = json!(95);
+        spec["slo"]["headroomPercent"] = json!(20);
+        spec["slo"]["requestsPerReplica"] = json!(7);
+        spec["behavior"] = json!({"scaleDown": {"stabilizationWindowSeconds": 60}});
+    };
+    let config = parse(change, Profile::Default).unwrap();
+    let names: Vec<_> = config.metrics.iter().map(|it| (&*it.name, &*it.target)).collect();
+    assert_eq!(names, [("slo", "7"), ("InFlightRequests", "9")]);
+    let policy = config.slo.unwrap().policy;
+    assert!((policy.late - 0.05).abs() < 1e-9 && (policy.headroom - 0.2).abs() < 1e-9);
+    assert!(policy.stabilized.is_infinite(), "the window is the user's");
+}
+
+#[test]
+fn an_engine_without_the_series_has_no_measures() {
+    let sglang = parse(|spec| spec["engine"] = json!("SGLang"), Profile::Default).unwrap();
+    assert_eq!(sglang.slo.unwrap().measures, None);
+    assert_eq!(sglang.metrics[0].series, "sglang:num_running_reqs+sglang:num_queue_reqs");
+}
+
+#[test]
+fn what_cannot_be_promised_is_refused_with_words() {
+    let refused = |change: fn(&mut Value), profile| parse(change, profile).unwrap_err();
+    let hpa = refused(|_| {}, Profile::HpaExact);
+    assert!(hpa.field == "slo" && hpa.problem.contains("--profile=hpa-exact"), "{hpa}");
+    let of_prometheus = refused(
+        |spec| spec["sources"] = json!([{"prometheus": {"url": "http://p.example"}}]),
+        Profile::Default,
+    );
+    assert_eq!(of_prometheus.field, "sources");
+    let roles = refused(
+        |spec| {
+            spec["roles"] = json!([{"name": "a", "metrics": []}, {"name": "b", "metrics": []}]);
+        },
+        Profile::Default,
+    );
+    assert_eq!(roles.field, "slo");
+    let custom = refused(|spec| spec["engine"] = json!("Custom"), Profile::Default);
+    assert_eq!(custom.field, "slo.signal");
+}
+
+#[test]
+fn a_model_takes_less_than_800_bytes_and_one_that_is_not_understood_is_none() {
+    let numbers = |count| vec![-1.234_567e-5; count];
+    let learned = Learned {
+        fit: numbers(18),
+        lengths: numbers(5),
+        margins: numbers(2),
+        starts: numbers(16),
+        kv_capacity: Some(1_234_567.0),
+    };
+    let learned = LearnedRecord { engine: "TensorRTLLM".to_owned(), learned };
+    let json = serde_json::to_value(&learned).unwrap();
+    assert!(json.to_string().len() < 800, "{json}");
+    assert_eq!(serde_json::from_value::<LearnedRecord>(json.clone()).unwrap(), learned);
+    let read = |learned: Value| {
+        let history = json!({
+            "replicas": 3, "recommendations": [], "scaleUps": [], "scaleDowns": [],
+            "learned": learned,
+        });
+        let target: TargetStatus = serde_json::from_value(json!({
+            "name": "a", "currentReplicas": 3, "readyReplicas": 3, "desiredReplicas": 3,
+            "history": history,
+        }))
+        .unwrap();
+        let history = target.history.unwrap();
+        assert_eq!(history.record.replicas, Some(3));
+        history.learned
+    };
+    assert_eq!(read(json), Some(learned));
+    assert_eq!(read(json!({"engine": "VLLM", "fit": "of 2031"})), None);
+}

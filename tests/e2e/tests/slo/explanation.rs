@@ -1,0 +1,73 @@
+//! The explanation of a size, read back and compared with the engine as it was configured.
+
+use anyhow::{Context, Result, ensure};
+use llm_autoscaler_testbed::engine::EngineConfig;
+
+/// A size as a status explains it: `n=7: at 6 mean ITL would be 74 ms > 70 ms (41 req/s, 1150 in,
+/// 210 out); 3 % more are expected`.
+#[derive(Debug, Clone)]
+pub(crate) struct Explanation {
+    /// The number of replicas that fails.
+    fewer: f64,
+    /// The requirement that it fails.
+    binding: String,
+    /// What it would have, in milliseconds or percent.
+    predicted: f64,
+    /// The requests per second, with those that are expected.
+    rate: f64,
+    input: f64,
+    output: f64,
+}
+
+impl Explanation {
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// It has another form.
+    pub(crate) fn read(text: &str) -> Result<Self> {
+        Self::parse(text).with_context(|| format!("the reason of a size is {text:?}"))
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let (_, rest) = text.split_once(": at ")?;
+        let (fewer, rest) = rest.split_once(' ')?;
+        let (binding, rest) = rest.split_once(" would be ")?;
+        let (predicted, rest) = rest.split_once(' ')?;
+        let (_, load) = rest.split_once('(')?;
+        let (load, more) = load.split_once(" out)")?;
+        let (rate, lengths) = load.split_once(" req/s, ")?;
+        let (input, output) = lengths.split_once(" in, ")?;
+        let expected = more.strip_prefix("; ").and_then(|more| more.split_once(" % more are"));
+        let expected: f64 = expected.and_then(|(it, _)| it.parse().ok()).unwrap_or_default();
+        let rate: f64 = rate.parse().ok()?;
+        Some(Self {
+            fewer: fewer.parse().ok()?,
+            binding: binding.to_owned(),
+            predicted: predicted.parse().ok()?,
+            rate: rate * (1.0 + expected / 100.0),
+            input: input.parse().ok()?,
+            output: output.parse().ok()?,
+        })
+    }
+
+    /// Checks that what is predicted of one replica fewer is within a tenth of what the engine
+    /// takes. A load is printed with two digits, so that it may be off by a few percent by itself.
+    ///
+    /// # Errors
+    /// It is not.
+    pub(crate) fn agrees_with(&self, engine: &EngineConfig) -> Result<String> {
+        let rate = self.rate / self.fewer;
+        let per_sequence = engine.step_per_sequence.as_secs_f64();
+        let busy =
+            rate * (self.input / engine.prefill_tokens_per_second + self.output * per_sequence);
+        let truth = match &*self.binding {
+            "utilization" => 100.0 * busy,
+            "mean ITL" => 1000.0 * engine.step_base.as_secs_f64() / (1.0 - busy),
+            other => anyhow::bail!("{other} is no requirement of this load"),
+        };
+        let Self { predicted, fewer, binding, .. } = self;
+        let text = format!("at {fewer} {binding} is {truth:.0}, predicted {predicted:.0}");
+        ensure!((predicted / truth - 1.0).abs() < 0.1, "{text}: {self:?}");
+        Ok(text)
+    }
+}

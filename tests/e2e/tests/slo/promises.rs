@@ -1,0 +1,240 @@
+//! Promises on a real API server, with engines in virtual time.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use llm_autoscaler_api::SloStatus;
+use llm_autoscaler_e2e::Stage;
+use llm_autoscaler_testbed::{OpenLoad, Punctuality, RunningLoad, engine::EngineConfig, wait};
+use serde_json::{Value, json};
+
+use crate::explanation::Explanation;
+
+const NAME: &str = "a";
+/// The promise: the time to first token, and the mean time between two tokens.
+const TTFT: Duration = Duration::from_secs(2);
+const ITL: Duration = Duration::from_millis(100);
+/// The time in which an engine is learned.
+const LEARNED: Duration = Duration::from_secs(180);
+/// The time in which a size is reached.
+const REACHED: Duration = Duration::from_secs(120);
+const PROMPT_TOKENS: u32 = 400;
+const OUTPUT_TOKENS: u32 = 40;
+
+/// An engine that takes a step of 45 ms, and one that is twice as fast.
+fn engine(speed: u32) -> EngineConfig {
+    EngineConfig {
+        max_num_seqs: 128,
+        prefill_tokens_per_second: 8_000.0 * f64::from(speed),
+        step_base: Duration::from_millis(45) / speed,
+        step_per_sequence: Duration::from_micros(800) / speed,
+        kv_blocks: 4_096,
+        ..EngineConfig::default()
+    }
+}
+
+fn spec() -> Value {
+    json!({
+        "minReplicas": 1, "maxReplicas": 14, "metrics": null,
+        // Pages are set more often than this even on a busy machine.
+        "sources": [{"scrape": {"intervalSeconds": 4}}],
+        "slo": {
+            "timeToFirstTokenMilliseconds": TTFT.as_millis() as u32,
+            "interTokenLatencyMilliseconds": ITL.as_millis() as u32,
+        },
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 10}},
+    })
+}
+
+/// A target under load.
+struct Scene<'a> {
+    stage: &'a Stage,
+    load: RunningLoad,
+    engine: EngineConfig,
+}
+
+impl<'a> Scene<'a> {
+    /// Creates a target with this many replicas and an autoscaler with a promise.
+    async fn start(stage: &'a Stage, speed: u32, replicas: u32, more: &Value) -> Result<Self> {
+        stage.engine(NAME, replicas).await?;
+        let engine = engine(speed);
+        let load = OpenLoad {
+            engine: engine.clone(),
+            prompt_tokens: PROMPT_TOKENS,
+            output_tokens: OUTPUT_TOKENS,
+        };
+        let labels = format!("app={NAME}");
+        let script = stage.script.clone();
+        let load = load.start(stage.client(), &stage.namespace, &labels, script, [TTFT, ITL]);
+        let mut spec = spec();
+        for (field, value) in more.as_object().context("a spec is an object")? {
+            spec[field] = value.clone();
+        }
+        stage.autoscaler(NAME, spec).await?;
+        Ok(Self { stage, load, engine })
+    }
+
+    async fn until_active(&self, status: &str, reason: &str) -> Result<Condition> {
+        let what = format!("SLOActive to be {status}/{reason}");
+        wait::until(&what, LEARNED, async || {
+            let conditions = self.stage.status(NAME).await?.conditions;
+            Ok(conditions
+                .into_iter()
+                .find(|it| it.type_ == "SLOActive" && it.status == status && it.reason == reason))
+        })
+        .await
+    }
+
+    async fn slo(&self) -> Result<SloStatus> {
+        let status = self.stage.status(NAME).await?;
+        let target = status.targets.into_iter().next().context("the status has no target")?;
+        target.slo.context("the target has no slo")
+    }
+
+    /// Waits until the target has the size that the promise needs, for two statuses in a row.
+    /// Returns the size.
+    async fn until_sized(&self) -> Result<i32> {
+        wait::until("the size that the promise needs", REACHED, async || {
+            let (needed, replicas) =
+                (self.slo().await?.needed_replicas, self.stage.replicas(NAME).await?);
+            if needed != Some(replicas) {
+                return Ok(None);
+            }
+            tokio::time::sleep(Duration::from_secs(16)).await;
+            let again = self.slo().await?.needed_replicas;
+            Ok((again == needed && self.stage.replicas(NAME).await? == replicas)
+                .then_some(replicas))
+        })
+        .await
+    }
+
+    /// Checks that the learned engine is the one that runs, as far as its prediction tells.
+    async fn agrees(&self) -> Result<String> {
+        let reason = self.slo().await?.reason.context("there is no reason")?;
+        Explanation::read(&reason)?.agrees_with(&self.engine)
+    }
+}
+
+pub(crate) async fn a_slow_engine_is_learned_and_the_promise_is_kept(
+    stage: &Stage,
+) -> Result<String> {
+    learned_and_kept(stage, 1).await
+}
+
+pub(crate) async fn a_fast_engine_is_learned_and_the_promise_is_kept(
+    stage: &Stage,
+) -> Result<String> {
+    learned_and_kept(stage, 2).await
+}
+
+/// An engine of this speed is learned within a tenth; under a load that doubles, the promise is
+/// kept; and an operator that is killed has not forgotten.
+async fn learned_and_kept(stage: &Stage, speed: u32) -> Result<String> {
+    let scene = Scene::start(stage, speed, 6, &json!({})).await?;
+    let rate = 20.0 * f64::from(speed);
+    scene.load.set_rate(rate);
+    let learning = scene.until_active("False", "LearningEngine").await?;
+    ensure!(learning.message.contains("32 running and waiting requests"), "{learning:?}");
+    scene.until_active("True", "SizedByPromise").await?;
+    let before = scene.until_sized().await?;
+    let agreed = scene.agrees().await?;
+    let summary = stage.status(NAME).await?.summary.unwrap_or_default();
+    ensure!(summary.starts_with("ttft ") && summary.contains("/2 s, itl "), "{summary}");
+
+    let explained = stage.run_binary(&["explain", "--namespace", &stage.namespace, NAME]).await?;
+    ensure!(explained.contains("\nslo        n="), "{explained}");
+
+    // The load doubles within a minute.
+    scene.load.take_punctuality();
+    for step in 1..=30 {
+        scene.load.set_rate(rate * (1.0 + f64::from(step) / 30.0));
+        tokio::time::sleep(Duration::from_secs(2)).await;
+    }
+    let after = scene.until_sized().await?;
+    ensure!(after > before, "{before} replicas before the rise, and {after} after it");
+    let Punctuality { finished, late } = scene.load.take_punctuality();
+    ensure!(finished > 500 && late * 50 <= finished, "{late} of {finished} requests were late");
+
+    // A killed operator goes on with what it had learned.
+    stage.operator.kill();
+    scene.load.set_rate(rate);
+    stage.operator.start()?;
+    let kept = scene.until_sized().await?;
+    let status = stage.status(NAME).await?;
+    let active = status.conditions.iter().find(|it| it.type_ == "SLOActive");
+    let active = active.context("there is no SLOActive")?;
+    ensure!(active.reason == "SizedByPromise", "{active:?}");
+    ensure!(kept < after, "{kept} replicas for half of the load of {after}");
+    let again = scene.agrees().await?;
+    Ok(format!("{agreed}; {before} -> {after}, {late} of {finished} late; killed: {again}"))
+}
+
+/// Pages that lose a series leave the size to the requests in flight, which remove nothing.
+pub(crate) async fn series_that_vanish_remove_nothing(stage: &Stage) -> Result<String> {
+    let behavior = json!({"scaleDown": {"stabilizationWindowSeconds": 0}});
+    let scene = Scene::start(stage, 1, 5, &json!({"behavior": behavior})).await?;
+    scene.load.set_rate(24.0);
+    scene.until_active("True", "SizedByPromise").await?;
+    let size = scene.until_sized().await?;
+    scene.load.set_lacking(Some("vllm:iteration_tokens_total"));
+    let missing = scene.until_active("False", "SeriesMissing").await?;
+    ensure!(
+        missing.message.contains("vllm:iteration_tokens_total_count")
+            && missing.message.contains("nothing is removed"),
+        "{missing:?}"
+    );
+    scene.load.set_rate(2.0);
+    stage.stays(NAME, size, Duration::from_secs(25)).await?;
+    // The requests in flight may add replicas meanwhile.
+    scene.load.set_lacking(None);
+    scene.until_active("True", "SizedByPromise").await?;
+    stage.until_replicas(NAME, 1, REACHED * 3).await?;
+    Ok(format!("{size} replicas stayed without the series, 1 with it"))
+}
+
+/// A promise is recommended: nothing is written.
+pub(crate) async fn a_promise_may_be_recommended(stage: &Stage) -> Result<String> {
+    let scene = Scene::start(stage, 1, 3, &json!({"mode": "Recommend"})).await?;
+    scene.load.set_rate(20.0);
+    scene.until_active("True", "SizedByPromise").await?;
+    let recommended = wait::until("a larger size to be recommended", REACHED, async || {
+        let desired = stage.status(NAME).await?.desired_replicas;
+        Ok(desired.filter(|desired| *desired > 3))
+    })
+    .await?;
+    stage.stays(NAME, 3, Duration::from_secs(3)).await?;
+    let reason = scene.slo().await?.reason.unwrap_or_default();
+    Ok(format!("3 replicas, {recommended} recommended: {reason}"))
+}
+
+/// A promise that the engine's histograms cannot measure is refused with words, and so is one that
+/// no API server should accept.
+pub(crate) async fn promises_that_cannot_be_kept_are_refused(stage: &Stage) -> Result<String> {
+    let promise = |ttft: u32, itl: u32| json!({"timeToFirstTokenMilliseconds": ttft, "interTokenLatencyMilliseconds": itl});
+    let more = json!({"slo": promise(100, 100)});
+    let scene = Scene::start(stage, 1, 2, &more).await?;
+    scene.load.set_rate(8.0);
+    let refused = scene.until_active("False", "TargetNotMeasurable").await?;
+    ensure!(refused.message.contains("set it to 400 or more"), "{refused:?}");
+    stage.autoscaler(NAME, json!({"metrics": null, "slo": promise(2000, 30)})).await?;
+    let below = scene.until_active("False", "TargetBelowEngine").await?;
+    ensure!(below.message.contains("slo.interTokenLatencyMilliseconds"), "{below:?}");
+    for (spec, expected) in [
+        (json!({"metrics": null, "slo": promise(2000, 1)}), "interTokenLatencyMilliseconds"),
+        (json!({"engine": "Custom", "metrics": null, "slo": promise(2000, 100)}), "engine Custom"),
+        (json!({"metrics": null}), "set metrics or slo"),
+        (
+            json!({
+                "metrics": null, "slo": promise(2000, 100),
+                "sources": [{"prometheus": {"url": "http://p.example"}}],
+            }),
+            "slo needs the pages",
+        ),
+    ] {
+        let refused = stage.autoscaler("b", spec.clone()).await;
+        let error = refused.err().with_context(|| format!("accepted: {spec}"))?;
+        ensure!(format!("{error:#}").contains(expected), "{spec}: {error:#}");
+    }
+    Ok(format!("{}; {}", refused.message, below.message))
+}
