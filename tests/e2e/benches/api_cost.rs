@@ -1,7 +1,7 @@
 //! Counts what quiet autoscalers cost the API server: the operator's requests in its audit log,
 //! while nothing happens.
 //!
-//! `make api-cost` creates COUNT targets of a pod each, half of whose autoscalers have a PodMonitor,
+//! `make api-cost` creates COUNT targets of a pod each, the half of them with a PodMonitor,
 //! waits until everything is decided, and counts the requests of MINUTES by verb and resource, an
 //! autoscaler and an hour. `LLM_AUTOSCALER_BIN` is the operator that is measured.
 

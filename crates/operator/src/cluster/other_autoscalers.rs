@@ -63,7 +63,7 @@ struct Reference {
 }
 
 impl OtherAutoscaler {
-    /// Parses an object of one of the kinds. Returns `None` for a ScaledObject that has stopped, and
+    /// Parses an object of one of the kinds. Returns `None` for a stopped ScaledObject, and
     /// if the object names no target that could exist: the API server does not limit the length of
     /// these names.
     fn parse(kind: &AutoscalerKind, object: &DynamicObject) -> Option<Self> {

@@ -1,8 +1,8 @@
 //! The versions of targets and PodMonitors, by a watch of the metadata of each kind.
 //!
-//! An object that is as it was read needs no request. Of an object nothing is kept but
-//! a hash of its version under a hash of its name: some tens of bytes, whoever writes what into
-//! its metadata. What is not known, or not known for sure, is read, as if there were no watch.
+//! An object that is as it was read needs no request. Of an object nothing is kept but a hash of its
+//! version under a hash of its name: some tens of bytes, whatever its metadata has. What is not
+//! known, or not known for sure, is read, as if there were no watch.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -203,7 +203,7 @@ impl Kind {
 }
 
 /// The hashes of versions by the hashes of names. The keys of the hashes are drawn at random, so
-/// that nobody can make two names or versions that are one.
+/// that no two names or versions can be chosen that have the same.
 #[derive(Default)]
 struct Versions {
     hasher: RandomState,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use llm_autoscaler_engines::Buckets;
 use serde::{Deserialize, Serialize};
 
-/// The length of a window, in seconds: the lengths and the latencies of requests are known for each.
+/// The length of a window, in seconds: lengths and latencies of requests are known for each.
 pub(super) const WINDOW: f64 = 300.0;
 
 /// The part of a service's past that the samples of one range of time tell.

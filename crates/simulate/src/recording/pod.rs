@@ -16,7 +16,7 @@ use super::{
 
 /// A pod of the service.
 ///
-/// A pod may be scraped twice: by two jobs, or by two replicas of a server. One scrape counts, until
+/// A pod may be scraped twice: by two jobs, or by two replicas of a server. One scrape counts until
 /// it has ended; what the other one has seen since then follows it. The same happens when a pod
 /// comes back under its name at another address.
 #[derive(Debug, Default)]
