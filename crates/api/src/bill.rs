@@ -91,6 +91,11 @@ impl BillStatus {
         }
     }
 
+    /// Returns whether this is the status of a bill, which has not gone on since.
+    pub fn is_current(&self, ledger: &Ledger) -> bool {
+        self.record().is_some_and(|record| Some(record.until) == ledger.until())
+    }
+
     /// Returns the record, if there is one that is understood.
     pub fn record(&self) -> Option<&BillRecord> {
         let stored = self.record.as_ref().filter(|stored| stored.version <= BILL_VERSION);
@@ -204,6 +209,16 @@ mod tests {
         assert_eq!(json, expected);
         let read: BillStatus = serde_json::from_value(json).unwrap();
         assert_eq!(read.record().cloned(), ledger.record());
+    }
+
+    #[test]
+    fn a_status_is_that_of_its_bill_until_the_bill_goes_on() {
+        let mut ledger = ledger();
+        let status = BillStatus::new(&ledger).unwrap();
+        assert!(status.is_current(&ledger));
+        assert!(!status.is_current(&Ledger::default()));
+        ledger.bill(&[], &[], at(60_751));
+        assert!(!status.is_current(&ledger));
     }
 
     #[test]

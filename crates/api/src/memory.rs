@@ -106,7 +106,8 @@ impl Remembered {
     }
 }
 
-/// Writes the memory of one object into its target's status.
+/// Writes the memory of one object into its target's status. A bill that the status has already is
+/// written anew only if it has gone on.
 pub fn encode(
     target: &mut TargetStatus,
     memory: &RoleMemory,
@@ -117,7 +118,9 @@ pub fn encode(
 ) {
     target.start_up_seconds = memory.startup_times.seconds();
     target.manual_change = manual;
-    target.bill = BillStatus::new(&memory.bill);
+    if !target.bill.as_ref().is_some_and(|bill| bill.is_current(&memory.bill)) {
+        target.bill = BillStatus::new(&memory.bill);
+    }
     target.history = Some(StoredHistory {
         version: MEMORY_VERSION,
         changes: changes.to_vec(),

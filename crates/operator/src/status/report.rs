@@ -296,6 +296,7 @@ fn target_status(
         decision: derivation,
         recommendation: recommending::status(before, report.memory),
         slo: promise::status(config, report.promise),
+        bill: before.and_then(|target| target.bill.clone()),
         ..TargetStatus::default()
     };
     let manual_change = report.block.manual_change.as_ref();
