@@ -56,8 +56,11 @@ fn is_gap(at: u64) -> bool {
     (FROM + 1_800..FROM + 3_600).contains(&at)
 }
 
+/// A series: its name, and its value at a time.
+type Metric = (&'static str, fn(u64) -> u64);
+
 fn answer(names: &[&str], from: u64, to: u64) -> Value {
-    let all: [(&str, fn(u64) -> u64); 6] = [
+    let all: [Metric; 6] = [
         ("vllm:request_success_total", ended),
         ("vllm:prompt_tokens_total", |at| 500 * ended(at)),
         ("vllm:generation_tokens_total", |at| 50 * ended(at)),
@@ -95,9 +98,11 @@ async fn query(
     if token && headers.get("authorization").is_none_or(|found| found != "Bearer secret") {
         return (StatusCode::UNAUTHORIZED, "no".to_owned());
     }
-    if number <= passing || broken_from.is_some_and(|from| number >= from) {
-        return (StatusCode::UNPROCESSABLE_ENTITY, refusal("execution", "not now"))
-            .map_status(number <= passing);
+    if number <= passing {
+        return (StatusCode::BAD_GATEWAY, String::new());
+    }
+    if broken_from.is_some_and(|from| number >= from) {
+        return (StatusCode::UNPROCESSABLE_ENTITY, refusal("execution", "not now"));
     }
     let expression = &form["query"];
     let (selector, range) = expression.split_once('[').unwrap();
@@ -114,17 +119,6 @@ async fn query(
     let names: Vec<&str> = names.trim_end_matches('"').split('|').collect();
     let to = form["time"].parse::<f64>().unwrap() as u64;
     (StatusCode::OK, answer(&names, to - minutes * 60, to).to_string())
-}
-
-trait MapStatus {
-    /// Returns an error that passes, or one that stays.
-    fn map_status(self, is_passing: bool) -> Self;
-}
-
-impl MapStatus for (StatusCode, String) {
-    fn map_status(self, is_passing: bool) -> Self {
-        if is_passing { (StatusCode::BAD_GATEWAY, String::new()) } else { self }
-    }
 }
 
 /// Starts the server, and returns its URL.

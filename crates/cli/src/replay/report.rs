@@ -114,8 +114,8 @@ fn sentences(recording: &Recording, measured: &Measured) -> anyhow::Result<Vec<S
     let counts = recording.counts;
     if recording.unseen() > 0.0 {
         all.push(format!(
-            "scrapes of single pods are missing for {:.2} hours of pods; {:.0} requests were spread \
-             evenly over times without samples",
+            "scrapes of single pods are missing for {:.2} hours of pods; {:.0} requests were \
+             spread evenly over times without samples",
             recording.unseen() / 3_600.0,
             recording.spread()
         ));

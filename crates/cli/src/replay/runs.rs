@@ -14,7 +14,7 @@ use crate::simulate::{PolicyArgs, WorldArgs, run};
 /// The name of the recorded fleet's run.
 pub(super) const TODAY: &str = "today, simulated";
 
-/// What is run.
+/// The runs of a recording under policies.
 pub(super) struct Runs<'a> {
     pub(super) recording: &'a Recording,
     pub(super) policies: &'a PolicyArgs,

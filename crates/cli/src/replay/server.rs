@@ -21,8 +21,8 @@ const LARGEST_RESULT: usize = 1 << 30;
 /// The options of the server.
 #[derive(Debug, clap::Args)]
 pub(super) struct ServerArgs {
-    /// The URL of a server that speaks Prometheus's query API, such as Prometheus, Thanos Query,
-    /// Victoria Metrics or Mimir. Its path is what comes before /api/v1.
+    /// The URL of a server that speaks Prometheus's query API, such as Prometheus, Thanos Query or
+    /// Mimir. Its path is what comes before /api/v1.
     #[arg(long, value_name = "URL")]
     prometheus: Option<String>,
     /// A file with a token, which is sent as Authorization: Bearer.
@@ -67,7 +67,7 @@ pub(super) struct Answer {
 /// The reason why a query has no answer, and what may help.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum QueryError {
-    /// The same query may succeed a moment later.
+    /// Another try may succeed a moment later.
     #[error("{0}")]
     Passing(String),
     /// A shorter range may have an answer.

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use llm_autoscaler_engines::Buckets;
 use serde::{Deserialize, Serialize};
 
-/// The length of a window, in seconds: lengths and latencies of requests are known for each.
+/// The length of a window, in seconds: the lengths and the latencies of requests are known for
+/// each.
 pub(super) const WINDOW: f64 = 300.0;
 
 /// The part of a service's past that the samples of one range of time tell.
@@ -34,7 +35,7 @@ pub struct Chunk {
 pub struct Cell {
     /// The requests that arrived at the engines.
     pub arrivals: f64,
-    /// Those among them of which only a time longer than the usual interval of scrapes is known.
+    /// Arrivals of which only a time longer than the usual interval of scrapes is known.
     pub spread: f64,
     /// The requests that ended.
     pub ended: f64,

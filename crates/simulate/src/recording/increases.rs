@@ -99,7 +99,7 @@ mod tests {
             (&["a=7", "a=3"], Unknown, &[3.0], true),
             // A series that a known page did not have began at zero.
             (&["a=7", "a=8 b=5"], Unknown, &[1.0, 5.0], false),
-            // One that a page left out goes on.
+            // A series that a page left out goes on.
             (&["a=7 b=5", "a=8", "a=9 b=6"], Unknown, &[1.0, 1.0], false),
             // A single one that falls is no restart of the engine.
             (&["a=7 b=5 c=5", "a=8 b=6 c=2"], Unknown, &[1.0, 1.0, 2.0], false),

@@ -177,8 +177,8 @@ impl Reading<'_> {
         let [one, other] = &conflict.values;
         let label = &conflict.label;
         Err(SimulateError::new(format!(
-            "the server has several pods called {name}, which differ in the label {label} ({one:?}, \
-             {other:?}): select one by --matcher {label}=VALUE, or name {label} as a \
+            "the server has several pods called {name}, which differ in the label {label} \
+             ({one:?}, {other:?}): select one by --matcher {label}=VALUE, or name {label} as a \
              --replica-label if they are the same pod"
         )))
     }

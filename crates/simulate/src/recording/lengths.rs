@@ -25,7 +25,7 @@ impl LengthShape {
         let drawn: Vec<f64> = (0..count).map(|_| self.one(rng)).collect();
         let sum: f64 = drawn.iter().sum();
         let scale = if sum > 0.0 { total / sum } else { 0.0 };
-        // What rounding leaves is passed on, so that the sum stays.
+        // The rest of each rounding is passed on, so that the sum stays.
         let mut rest = 0.0;
         let round = |length: f64| {
             let exact = length * scale + rest;

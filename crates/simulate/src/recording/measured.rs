@@ -1,4 +1,4 @@
-//! What the autoscaler of today did, as the samples tell it.
+//! The fleet of today and its latencies, as the samples tell them.
 
 use llm_autoscaler_engines::Buckets;
 use serde::Serialize;

@@ -17,8 +17,8 @@ use super::{
 /// A pod of the service.
 ///
 /// A pod may be scraped twice: by two jobs, or by two replicas of a server. One scrape counts until
-/// it has ended; what the other one has seen since then follows it. The same happens when a pod
-/// comes back under its name at another address.
+/// it has ended, and then another one, with its growth since. The same happens when a pod comes
+/// back under its name at another address.
 #[derive(Debug, Default)]
 pub(super) struct Pod {
     scrapes: BTreeMap<ScrapeId, Scrape>,
@@ -40,7 +40,7 @@ pub(super) struct Scrape {
     pending: Growth,
 }
 
-/// What has happened between two pages of a pod.
+/// The growth between two pages of a pod.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub(super) struct Growth {
     pub(super) arrivals: f64,

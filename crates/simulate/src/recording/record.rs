@@ -51,7 +51,7 @@ pub struct Gap {
 /// The load and the fleet of a service over a range of time.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Recording {
-    /// What is recorded.
+    /// The service and the range of time.
     pub header: Header,
     /// The interval of scrapes in seconds, which is the length of a cell.
     pub step: f64,

@@ -109,7 +109,7 @@ pub(crate) async fn gap_is_told(stage: &Stage) -> Result<String> {
     Ok(format!("{told}; a gap of {length:.0} s with {requests:.0} requests"))
 }
 
-/// VictoriaMetrics scrapes the engines itself.
+/// `VictoriaMetrics` scrapes the engines itself.
 pub(crate) async fn victoria_metrics_finds_the_load(stage: &Stage) -> Result<String> {
     let server = victoria_metrics(&scrape(stage)?.to_string(), &[]).await?;
     service::start(stage).await?;
