@@ -77,6 +77,7 @@ impl TargetConfig {
 
     /// Returns the configuration that reads one quantity of the target's own pods from the same
     /// sources, and nothing of what a decision needs. Sources about other pods do not have it.
+    #[must_use]
     pub fn reading(&self, measure: &Measure) -> Self {
         let read = || SourceMeasure { measure: measure.clone(), signal: None };
         let is_of_pods =
