@@ -115,6 +115,9 @@ fn replicas(status: &LLMAutoscalerStatus) -> Vec<(String, i32)> {
     targets.collect()
 }
 
+/// The recommended replicas by the names of targets, and when they were known to be current.
+type Current = (Vec<(String, i32)>, DateTime<Utc>);
+
 /// Finds recommendations. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Recommendations {
@@ -166,7 +169,7 @@ impl Recommendations {
     }
 
     /// Returns the recommended replicas of an autoscaler, and when they were known to be current.
-    fn current(&self, object: &LLMAutoscaler) -> Result<CurrentSizes, &'static str> {
+    fn current(&self, object: &LLMAutoscaler) -> Result<Current, &'static str> {
         let (key, now) = (AutoscalerKey::of(object), self.clock.now());
         let nothing = "it cannot compute a recommendation; its conditions say why";
         if self.leases.holds(&key.namespace) {
@@ -190,9 +193,6 @@ impl Recommendations {
         }
     }
 }
-
-/// The recommended replicas by the name of the role, and when they were known to be current.
-type CurrentSizes = (Vec<(String, i32)>, DateTime<Utc>);
 
 /// Returns whether a step is so long ago that the next one should have ended.
 fn is_stale(step: Monotonic, period: Duration, now: Monotonic) -> bool {

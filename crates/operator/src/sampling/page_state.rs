@@ -88,8 +88,8 @@ pub(crate) struct PageState {
     scraped: Option<Arc<MeasureSet>>,
     /// The error of the latest scrape.
     error: Option<FetchError>,
-    /// True if a scrape at once was asked for.
-    is_demanded: bool,
+    /// The time at which a scrape at once was asked for.
+    demanded: Option<Monotonic>,
     /// True if the latest scrape returned a valid page.
     is_latest: bool,
     /// The engine or gateway that the page resembles; only determined if a measure is absent.
@@ -180,13 +180,13 @@ impl PageState {
     /// Asks for a scrape at once, if the last valid page is older than this.
     pub(crate) fn demand(&mut self, oldest: Duration, now: Monotonic) -> bool {
         let is_wanted = self.valid_at().is_some_and(|at| now.since(at) > oldest);
-        self.is_demanded |= is_wanted;
+        self.demanded = self.demanded.or(is_wanted.then_some(now));
         is_wanted
     }
 
     /// Returns true if a scrape at once was asked for since the latest call.
     pub(crate) fn take_demand(&mut self) -> bool {
-        std::mem::take(&mut self.is_demanded)
+        self.demanded.take().is_some()
     }
 
     /// Returns true if the latest scrape returned a valid page.
