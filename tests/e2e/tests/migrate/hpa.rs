@@ -68,6 +68,8 @@ pub(crate) async fn load_grows_while_nothing_scales(stage: &Stage) -> Result<()>
     let observer = Observer::start(stage).await?;
     let two_writes = [HeldWrite::After, HeldWrite::After];
     kills::killed(stage, &[], &two_writes).await?;
+    // A decision that the HPA's controller has begun is still written.
+    tokio::time::sleep(Duration::from_secs(10)).await;
     scene::queue(stage, 25);
     stage.stays(NAME, SIZE, Duration::from_secs(5)).await?;
     let told = scene::migrate(stage, &["--yes"]).await?;

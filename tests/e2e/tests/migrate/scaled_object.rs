@@ -44,7 +44,7 @@ pub(crate) async fn the_stand_in_does_what_keda_does(stage: &Stage) -> Result<()
     })
     .await?;
     // A decision that the HPA's controller has begun is still written.
-    tokio::time::sleep(Duration::from_secs(5)).await;
+    tokio::time::sleep(Duration::from_secs(10)).await;
     scene::queue(stage, 5);
     stage.stays(NAME, SIZE, Duration::from_secs(3)).await?;
     let resumed = json!({"metadata": {"annotations": {"autoscaling.keda.sh/paused": null}}});
