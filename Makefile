@@ -111,6 +111,12 @@ test-startup: controlplane ## load x 4 while replicas take LOADING seconds to st
 	$(CARGO) build --locked -p llm-autoscaler
 	LOADING=$(LOADING) $(CARGO) test --locked -p llm-autoscaler-e2e --test startup
 
+.PHONY: test-simulate
+test-simulate: controlplane ## the same load and spec through the operator on emulated engines, through evaluate and through simulate: the same decisions, counted (5 minutes)
+	$(CARGO) test --locked -p llm-autoscaler --test same_decisions -- --nocapture
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test simulate
+
 .PHONY: test-wedged
 test-wedged: controlplane ## engines that have requests and answer none: replaced once, and remembered (7 minutes)
 	$(CARGO) build --locked -p llm-autoscaler

@@ -3,6 +3,7 @@
 mod faults;
 mod load;
 mod progress;
+mod steps;
 
 use std::{
     collections::BTreeMap,
@@ -27,6 +28,7 @@ use self::{
     faults::{FaultArgs, StartArgs},
     load::LoadArgs,
     progress::Line,
+    steps::StepsFile,
 };
 use crate::output;
 
@@ -93,6 +95,10 @@ pub(crate) struct Simulate {
     /// A file to write pictures of the outcomes into: one HTML page that needs nothing else.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// A file to write the steps of the LLMAutoscaler into, as a case for `evaluate`, which
+    /// explains each of them. It needs one --autoscaler.
+    #[arg(long, value_name = "FILE", requires = "autoscaler", conflicts_with = "clock_jump")]
+    steps: Option<PathBuf>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -117,6 +123,10 @@ impl Simulate {
             self.min,
             self.max
         );
+        anyhow::ensure!(
+            self.steps.is_none() || self.autoscaler.len() == 1,
+            "--steps has the steps of one LLMAutoscaler; name one --autoscaler"
+        );
         let scenario = self.scenario()?;
         let mut outcomes = Vec::new();
         let mut notes = Vec::new();
@@ -126,7 +136,11 @@ impl Simulate {
                 .with_context(|| format!("{}: the LLMAutoscaler {name}", file.display()))?;
             notes.extend(autoscaler.notes().iter().map(|note| format!("{name}: {note}")));
             let scenario = Scenario { victims, ..scenario.clone() };
+            let steps = self.steps.as_ref();
+            let steps = steps.map(|path| StepsFile::begin(path, &name, &mut autoscaler));
+            let steps = steps.transpose()?;
             outcomes.push((name.clone(), run(&scenario, &name, &mut autoscaler)));
+            steps.map_or(Ok(()), StepsFile::end)?;
         }
         let limits = Limits { min: self.min, max: self.max };
         for name in &self.policy {

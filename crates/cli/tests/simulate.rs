@@ -68,6 +68,34 @@ fn pictures_are_of_the_same_runs_as_the_table() {
 }
 
 #[test]
+fn the_steps_of_an_autoscaler_are_explained_by_evaluate() {
+    let file = std::env::temp_dir().join(format!("simulate-{}.json", std::process::id()));
+    let steps = format!("--steps={}", file.display());
+    let load = "--arrivals=step:base=2,peak=20,at=60,for=120,length=240";
+    let sample = "--autoscaler=config/samples/in_flight.yaml";
+    let arguments = [load, sample, "--warm-up=0", "--start=20", "-o=json", &*steps];
+    let json: Value = serde_json::from_str(&simulate(&arguments).unwrap()).unwrap();
+    let changes = json["policies"][0]["sizeChanges"].as_array().unwrap();
+    let input = std::fs::File::open(&file).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_llm-autoscaler"))
+        .args(["evaluate", "--explain"])
+        .stdin(input)
+        .output()
+        .unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let explained = String::from_utf8(output.stdout).unwrap();
+    assert!(explained.starts_with("qwen3\n") && changes.len() > 1, "{changes:?}");
+    for change in changes {
+        let (t, from, to) = (&change["t"], &change["from"], &change["to"]);
+        let (t, to) = (t.as_f64().unwrap(), format!("limited {to} "));
+        let line = format!("t={t} {from} replicas: ");
+        let step = explained.lines().find(|text| text.starts_with(&line));
+        assert!(step.is_some_and(|step| step.contains(&to)), "{line}: {step:?}");
+    }
+}
+
+#[test]
 fn a_mistake_is_answered_with_what_to_do() {
     for (arguments, expected) in [
         (&[SHAPE][..], "--autoscaler FILE or --policy NAME"),
@@ -76,7 +104,14 @@ fn a_mistake_is_answered_with_what_to_do() {
         (&["--trace=Cargo.toml", "--policy=kpa"], "its first line is to be"),
         (&["--arrivals=wave:rate=1", "--policy=kpa"], "no shape wave"),
         (&[SHAPE, "--policy=hpa"], "there is no policy hpa"),
+        (&[SHAPE, "--policy=hpa"], "apa=0.5 (KV usage)"),
         (&[SHAPE, "--policy=hpa"], "clairvoyant"),
+        (&[SHAPE, "--policy=kpa:target=9"], "its requests per replica: write kpa=28"),
+        (&[SHAPE, "--policy=kpa=9,panic=3"], "the only knob of the policy kpa"),
+        (&[SHAPE, "--policy=kpa", "--steps=steps.json"], "--autoscaler"),
+        (&[SHAPE, "--policy=wva=1"], "the policy wva has no knob"),
+        (&[SHAPE, "--policy=step:base=8,peek=30"], "a shape of the load, and no policy"),
+        (&["--arrivals=step:base=8,peek=30", "--policy=kpa"], "it takes base, peak, at"),
         (&[SHAPE, "--policy=kpa", "--copies=2"], "cannot be used with"),
         (&[TRACE, "--policy=kpa", "--input=9"], "cannot be used with"),
         (&[SHAPE, "--policy=kpa", "--percentile=101"], "a number up to 100"),

@@ -21,6 +21,7 @@ mod report;
 mod role;
 mod sight;
 mod step;
+mod step_log;
 mod target_state;
 mod task;
 mod tasks;

@@ -44,7 +44,7 @@ pub use picture::Picture;
 pub use profile::{DEFAULT_PROFILE, EngineProfile};
 pub use report::table;
 pub use score::{GpuHours, Outcome, Promise};
-pub use sight::{PodSight, Reading, Sight};
+pub use sight::{GatewayReading, GatewaySight, PodSight, Reading, Sight};
 pub use simulation::{Progress, Scenario};
 pub use sketch::Sketch;
 pub use starts::Starts;

@@ -26,6 +26,11 @@ pub trait Autoscaler {
         None
     }
 
+    /// Returns true if it scrapes the page of the gateway too.
+    fn reads_gateway(&self) -> bool {
+        false
+    }
+
     /// Makes one step.
     fn step(&mut self, sight: &Sight<'_>) -> Step;
 }

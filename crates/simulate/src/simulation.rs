@@ -12,7 +12,7 @@ use crate::{
     profile::EngineProfile,
     random::{Use, generator},
     score::{Outcome, Promise, Score},
-    sight::{Scraper, Sight},
+    sight::{GatewayReading, Scraper, Sight},
     starts::{StartTimes, Starts},
     timeline::FleetState,
 };
@@ -68,6 +68,7 @@ impl Scenario {
             promise: self.promise,
             engine: self.profile.clone(),
             delay: self.faults.delay,
+            has_gateway: self.routing == Routing::SharedQueue,
         }
     }
 
@@ -246,6 +247,15 @@ impl<'a> Run<'a> {
 
     fn scrape(&mut self, autoscaler: &mut dyn Autoscaler) {
         self.scraper.scrape(&mut self.fleet, self.now);
+        if autoscaler.reads_gateway() {
+            let (running, waiting) = self.fleet.in_flight();
+            self.scraper.scrape_gateway(GatewayReading {
+                at: self.now,
+                queued: self.queue.len() as u64,
+                running: running + waiting,
+                arrived: self.arrived.0,
+            });
+        }
         self.next_scrape = self.now + self.timing.scrape_every;
         if self.timing.decides_on_scrapes {
             self.step(autoscaler);
@@ -258,6 +268,7 @@ impl<'a> Run<'a> {
     }
 
     fn step(&mut self, autoscaler: &mut dyn Autoscaler) {
+        let gateway = self.scraper.look_at_gateway(self.now);
         let pods = self.scraper.look(&self.fleet, self.now);
         let clock = self.scenario.faults.clock;
         let clock = clock.filter(|(at, _)| self.now >= self.scenario.warm_up + at);
@@ -268,6 +279,7 @@ impl<'a> Run<'a> {
             pods,
             queued: self.queue.len(),
             arrived: self.arrived,
+            gateway,
         });
         if let Some(closed) = closed {
             self.fleet.close(&closed, self.now);

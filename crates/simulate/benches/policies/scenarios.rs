@@ -92,7 +92,12 @@ pub(crate) fn cases(traces: &Traces) -> Vec<Case> {
         add(name, "the day with other starts", 4, Scenario { starts, ..base(day()) });
     }
     let queue = Scenario { routing: Routing::SharedQueue, ..base(step5()) };
-    add("step ×5, gateway queue", "requests wait at the gateway, which no page shows", 4, queue);
+    add(
+        "step ×5, gateway queue",
+        "requests wait at the gateway; in-flight and the HPAs read its page, and the peers that can read a gateway's queue see it",
+        4,
+        queue,
+    );
     let failing = Starts { failing: 0.02, ..Starts::default() };
     add("failing starts 2 %", "conv ×12", 12, Scenario { starts: failing, ..base(conv(12)) });
     let correlated = Starts { correlated: true, ..Starts::default() };

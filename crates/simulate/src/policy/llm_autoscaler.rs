@@ -4,9 +4,12 @@
 //! writes of a plan are taken over.
 
 mod drain;
+mod gateway;
 mod pages;
 mod pods;
 mod reason;
+mod record;
+mod sources;
 mod spec;
 
 use std::time::Duration;
@@ -25,7 +28,7 @@ use llm_autoscaler_observe::{
     startup_tracker::StartupTracker,
 };
 
-use self::{drain::Drain, pages::Pages, pods::Pods};
+use self::{drain::Drain, pods::Pods, record::Record, sources::Sources};
 use super::{Autoscaler, Step, Timing};
 use crate::{error::SimulateError, sight::Sight};
 
@@ -39,6 +42,7 @@ const SHORTEST_INTERVAL: f64 = 0.5;
 /// An `LLMAutoscaler` with this spec.
 #[derive(Debug)]
 pub struct Spec {
+    spec: LLMAutoscalerSpec,
     config: Config,
     target: TargetConfig,
     profile: Profile,
@@ -46,11 +50,12 @@ pub struct Spec {
     notes: Vec<String>,
     memory: RoleMemory,
     pods: Pods,
-    pages: Pages,
+    sources: Sources,
     starts: StartupTracker,
     engines: ProgressTracker,
     drain: Drain,
     is_decided: bool,
+    record: Record,
 }
 
 impl Spec {
@@ -65,7 +70,7 @@ impl Spec {
         delay: f64,
     ) -> Result<Self, SimulateError> {
         let simulated = spec::simulated(spec, profile)?;
-        let pages = Pages::new(&simulated.target, simulated.interval, simulated.timeout, delay);
+        let sources = Sources::new(&simulated, delay);
         Ok(Self {
             pods: Pods::new(simulated.target.drain.is_some()),
             drain: Drain::new(&simulated.target),
@@ -75,16 +80,30 @@ impl Spec {
             interval: simulated.interval.as_secs_f64(),
             notes: simulated.notes,
             memory: RoleMemory::default(),
-            pages,
+            sources,
             starts: StartupTracker::default(),
             engines: ProgressTracker::default(),
             is_decided: false,
+            record: Record::default(),
+            spec: simulated.spec,
         })
     }
 
     /// Returns sentences on what of the spec is simulated in another way.
     pub fn notes(&self) -> &[String] {
         &self.notes
+    }
+
+    /// Returns the spec as it is simulated.
+    pub fn simulated(&self) -> &LLMAutoscalerSpec {
+        &self.spec
+    }
+
+    /// Has each step sent to a receiver before it is decided, in the format of a case of
+    /// `llm-autoscaler evaluate`. A case of the [simulated](Self::simulated) spec with these steps
+    /// has the answers of this autoscaler, unless its clock is set meanwhile.
+    pub fn record_steps(&mut self, receiver: Box<dyn FnMut(serde_json::Value)>) {
+        self.record = Record::to(receiver);
     }
 
     /// Returns the lower limit of the size.
@@ -136,13 +155,18 @@ impl Autoscaler for Spec {
         }
     }
 
+    fn reads_gateway(&self) -> bool {
+        self.sources.has_gateway()
+    }
+
     fn step(&mut self, sight: &Sight<'_>) -> Step {
         let now = time(sight);
         let size = i32::try_from(sight.requested).unwrap_or(i32::MAX);
         let replicas = self.pods.follow(sight.pods);
         self.starts.observe(&replicas, &mut self.memory.startup_times, now.wall);
         self.begin_step(&replicas, size, now);
-        let samples = self.pages.samples(sight);
+        let samples = self.sources.samples(sight);
+        self.record_step(sight, &replicas, &samples, Scale { current: size, status: size });
         let observed = self.observe(&replicas, &samples, size, now);
         if observed.usable.findings.warming_up && !self.is_decided {
             self.memory.await_samples();

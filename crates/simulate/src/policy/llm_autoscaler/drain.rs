@@ -45,6 +45,11 @@ impl Drain {
         }
     }
 
+    /// Returns the target's own object, if scale-downs drain.
+    pub(super) fn workload(&self) -> Option<&Workload> {
+        self.memory.workload.as_ref().filter(|_| self.is_used)
+    }
+
     /// Returns what a scale-down that drains rests on.
     pub(super) fn observe(
         &mut self,
