@@ -17,8 +17,8 @@ use kube::core::TypeMeta;
 use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerSpec};
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_simulate::{
-    DEFAULT_PROFILE, EngineProfile, Outcome, Picture, Promise, Routing, Scenario, Victims,
-    bearable_load, clairvoyant,
+    DEFAULT_PROFILE, Disaggregated, EngineProfile, Outcome, Picture, Promise, Routing, Scenario,
+    Transfer, Victims, bearable_load, clairvoyant,
     policy::{Autoscaler, CLAIRVOYANT, Limits, Spec, policy},
     table,
 };
@@ -83,6 +83,14 @@ pub(crate) struct Simulate {
     /// The upper limit of the size, for policies by name.
     #[arg(long, default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     max: u32,
+    /// The replicas of decode at the start, for an LLMAutoscaler with the roles prefill and decode;
+    /// --replicas are those of prefill then.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    decode_replicas: u32,
+    /// The tokens of a KV cache that are transferred from prefill to decode in a second; by default
+    /// those of Qwen3-32B at 400 Gbit/s.
+    #[arg(long, default_value_t = Transfer::default().tokens_per_second, value_parser = positive, value_name = "TOKENS")]
+    kv_transfer: f64,
     /// The time that a terminating pod has for its requests, in seconds.
     #[arg(long, default_value_t = 30.0, value_parser = positive, value_name = "SECONDS")]
     grace: f64,
@@ -139,7 +147,7 @@ impl Simulate {
             let steps = self.steps.as_ref();
             let steps = steps.map(|path| StepsFile::begin(path, &name, &mut autoscaler));
             let steps = steps.transpose()?;
-            outcomes.push((name.clone(), run(&scenario, &name, &mut autoscaler)));
+            outcomes.push((name.clone(), self.run(scenario, &name, &mut autoscaler)?));
             steps.map_or(Ok(()), StepsFile::end)?;
         }
         let limits = Limits { min: self.min, max: self.max };
@@ -164,6 +172,27 @@ impl Simulate {
             self.write_html(file, &scenario, &outcomes)?;
         }
         self.print(&scenario, &outcomes)
+    }
+
+    /// Runs an LLMAutoscaler. One with roles scales prefill and decode.
+    fn run(
+        &self,
+        scenario: Scenario,
+        name: &str,
+        autoscaler: &mut Spec,
+    ) -> anyhow::Result<Outcome> {
+        if !autoscaler.has_roles() {
+            return Ok(run(&scenario, name, autoscaler));
+        }
+        anyhow::ensure!(
+            self.max_gpus.is_none(),
+            "{name}: --max-gpus is not simulated for roles; set maxGPUs in the spec"
+        );
+        let transfer = Transfer { tokens_per_second: self.kv_transfer, ..Transfer::default() };
+        let decode_replicas = self.decode_replicas;
+        let service = Disaggregated { scenario, decode_replicas, transfer };
+        let mut line = Line::of(name);
+        Ok(service.run(autoscaler, &mut |progress| line.show(progress)))
     }
 
     fn scenario(&self) -> anyhow::Result<Scenario> {
@@ -252,7 +281,9 @@ fn read_autoscaler(file: &Path) -> anyhow::Result<(String, LLMAutoscalerSpec, Vi
     }
     let object: LLMAutoscaler = serde_saphyr::from_str(&text)
         .with_context(|| format!("{} is to have one LLMAutoscaler", file.display()))?;
-    let kind = object.spec.scale_target_ref.as_ref().map(|target| target.kind.clone());
+    let roles = object.spec.roles.iter().flatten().map(|role| &role.scale_target_ref);
+    let mut targets = std::iter::once(&object.spec.scale_target_ref).chain(roles).flatten();
+    let kind = targets.next().map(|target| target.kind.clone());
     let victims = match kind.as_deref() {
         Some("Deployment") => Victims::NotReady,
         _ => Victims::Newest,

@@ -8,9 +8,10 @@ use std::{cell::RefCell, path::Path, rc::Rc, sync::Arc};
 use llm_autoscaler::evaluate;
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_simulate::{
-    DEFAULT_PROFILE, EngineProfile, Faults, Promise, Routing, Scenario, Sight, Starts, Victims,
+    DEFAULT_PROFILE, Disaggregated, EngineProfile, Faults, Promise, Routing, Scenario, Sight,
+    Starts, Transfer, Victims,
     arrivals::{Lengths, Load, Spread, SyntheticLoad, Trace, TraceLoad},
-    policy::{Autoscaler, Spec, Step, Timing},
+    policy::{Autoscaler, RoleAutoscaler, Spec, Step, Timing},
 };
 use serde_json::{Value, json};
 
@@ -20,18 +21,38 @@ const FEWEST: usize = 20;
 /// Writes down the sizes that an autoscaler writes, and the pods that it has out of service.
 struct Recorder {
     inner: Spec,
-    answers: Vec<(u32, Step)>,
+    /// For each step and role, the size before and the answer.
+    answers: Vec<Vec<(u32, Step)>>,
+}
+
+impl RoleAutoscaler for Recorder {
+    fn timing(&self) -> Timing {
+        RoleAutoscaler::timing(&self.inner)
+    }
+
+    fn reads_gateway(&self) -> bool {
+        RoleAutoscaler::reads_gateway(&self.inner)
+    }
+
+    fn step(&mut self, sights: &[Sight<'_>]) -> Vec<Step> {
+        let steps = RoleAutoscaler::step(&mut self.inner, sights);
+        let sizes = sights.iter().map(|sight| sight.requested);
+        self.answers.push(sizes.zip(steps.iter().cloned()).collect());
+        steps
+    }
 }
 
 impl Autoscaler for Recorder {
     fn timing(&self) -> Timing {
-        self.inner.timing()
+        RoleAutoscaler::timing(self)
+    }
+
+    fn reads_gateway(&self) -> bool {
+        RoleAutoscaler::reads_gateway(self)
     }
 
     fn step(&mut self, sight: &Sight<'_>) -> Step {
-        let step = self.inner.step(sight);
-        self.answers.push((sight.requested, step.clone()));
-        step
+        RoleAutoscaler::step(self, std::slice::from_ref(sight)).remove(0)
     }
 }
 
@@ -44,7 +65,7 @@ fn bursts() -> Load {
     })
 }
 
-/// The code trace, whose load comes in bursts of seconds.
+/// The code trace: its load comes in bursts of seconds.
 fn code() -> Load {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures/traces");
     let text = std::fs::read_to_string(folder.join("azure_code_2023.csv")).unwrap();
@@ -94,7 +115,13 @@ fn same_decisions(scenario: &Scenario, spec: &Value, profile: Profile) -> [usize
     let mut recorder = Recorder { inner, answers: Vec::new() };
     let received = steps.clone();
     recorder.inner.record_steps(Box::new(move |step| received.borrow_mut().push(step)));
-    scenario.run(&mut recorder, &mut |_| ());
+    if recorder.inner.has_roles() {
+        let (scenario, transfer) = (scenario.clone(), Transfer::default());
+        let service = Disaggregated { scenario, decode_replicas: 3, transfer };
+        service.run(&mut recorder, &mut |_| ());
+    } else {
+        scenario.run(&mut recorder, &mut |_| ());
+    }
     let case = json!({"mode": "step", "spec": simulated, "steps": *steps.borrow()}).to_string();
     let mut answer = Vec::new();
     evaluate::evaluate(case.as_bytes(), &mut answer, profile, false).unwrap();
@@ -103,16 +130,23 @@ fn same_decisions(scenario: &Scenario, spec: &Value, profile: Profile) -> [usize
     let steps = answer["steps"].as_array().unwrap();
     assert_eq!(steps.len(), recorder.answers.len());
     let (mut ups, mut downs, mut draining) = (0, 0, 0);
-    for (step, (from, answer)) in steps.iter().zip(&recorder.answers) {
-        let written = step["writes"][0]["to"].as_u64();
-        assert_eq!(written, answer.size.map(u64::from), "{step}");
-        ups += usize::from(answer.size.is_some_and(|size| size > *from));
-        downs += usize::from(answer.size.is_some_and(|size| size < *from));
-        let victims = step["roles"][0]["drain"]["victims"].as_array().map_or(0, Vec::len);
-        if let Some(closed) = &answer.closed {
-            assert_eq!(victims, closed.len(), "{step}");
+    for (step, answers) in steps.iter().zip(&recorder.answers) {
+        let writes = step["writes"].as_array().map_or(&[][..], Vec::as_slice);
+        let mut written: Vec<_> = writes.iter().map(|it| (&it["from"], &it["to"])).collect();
+        for (role, (from, answer)) in answers.iter().enumerate() {
+            let victims = step["roles"][role]["drain"]["victims"].as_array().map_or(0, Vec::len);
+            if let Some(closed) = &answer.closed {
+                assert_eq!(victims, closed.len(), "{step}");
+            }
+            draining += usize::from(victims > 0);
+            let Some(size) = answer.size else { continue };
+            let place = written.iter().position(|(f, t)| **f == *from && **t == size);
+            assert!(place.is_some(), "{from} to {size}: {step}");
+            written.remove(place.unwrap());
+            ups += usize::from(size > *from);
+            downs += usize::from(size < *from);
         }
-        draining += usize::from(victims > 0);
+        assert!(written.is_empty(), "{written:?}: {step}");
     }
     [steps.len(), ups, downs, draining]
 }
@@ -148,6 +182,21 @@ fn a_simulation_and_its_case_have_the_same_writes() {
     );
     let gateway = json!({"podSelector": {"matchLabels": {"app": "gateway"}}, "gateway": "SMG"});
     let gateway = json!({"sources": [{"scrape": gateway}, {"scrape": {}}], "behavior": down(30)});
+    let role = |name: &str, target: &str| {
+        json!({
+            "name": name,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "metrics": [{
+                "signal": "InFlightRequests",
+                "target": {"type": "AverageValue", "averageValue": target},
+            }],
+        })
+    };
+    let roles = json!({
+        "engine": "VLLM", "maxReplicas": 16, "behavior": down(20),
+        "roles": [role("prefill", "2"), role("decode", "16")],
+        "ratio": {"between": ["prefill", "decode"], "min": "250m", "max": "2"},
+    });
     let (behavior, default) = (json!({"behavior": policies}), Profile::Default);
     let queue = |load| Scenario { routing: Routing::SharedQueue, ..scenario(load) };
     let cases = [
@@ -157,6 +206,7 @@ fn a_simulation_and_its_case_have_the_same_writes() {
         ("policies", scenario(bursts()), spec("Deployment", &behavior), default),
         ("drains", scenario(bursts()), drains, default),
         ("a queue and a latency", scenario(bursts()), latency, default),
+        ("roles", scenario(bursts()), roles, default),
         ("a gateway", queue(bursts()), spec("Deployment", &gateway), default),
     ];
     std::thread::scope(|scope| {

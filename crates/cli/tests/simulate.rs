@@ -96,6 +96,23 @@ fn the_steps_of_an_autoscaler_are_explained_by_evaluate() {
 }
 
 #[test]
+fn roles_are_those_of_prefill_and_decode() {
+    let roles = ["--autoscaler=config/samples/roles.yaml", "--policy=static=4", "-o=json"];
+    let sizes = ["--replicas=1", "--decode-replicas=2", "--input=4000"];
+    let json = simulate(&[&[SHAPE], &roles[..], &sizes].concat()).unwrap();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let policies = json["policies"].as_array().unwrap();
+    assert_eq!((&policies[0]["policy"], policies.len()), (&"qwen3-pd".into(), 2));
+    assert!(policies[0]["timeline"][0]["requested"].as_u64().unwrap() >= 3);
+    assert_eq!(policies[0]["unfinished"], 0);
+    let slow = ["--kv-transfer=4000"];
+    let slow = simulate(&[&[SHAPE], &roles[..], &sizes, &slow].concat()).unwrap();
+    let slow: Value = serde_json::from_str(&slow).unwrap();
+    let ttft = |json: &Value| json["policies"][0]["ttftP50"].as_f64().unwrap();
+    assert!(ttft(&slow) > ttft(&json) + 0.3, "{} and {}", ttft(&slow), ttft(&json));
+}
+
+#[test]
 fn a_mistake_is_answered_with_what_to_do() {
     for (arguments, expected) in [
         (&[SHAPE][..], "--autoscaler FILE or --policy NAME"),
@@ -119,7 +136,7 @@ fn a_mistake_is_answered_with_what_to_do() {
         (&[SHAPE, "--autoscaler=config/samples/workload.yaml"], "of kind StatefulSet"),
         (&[SHAPE, "--policy=kpa", "--profile=h300"], "no engine profile h300"),
         (&[SHAPE, "--policy=kpa", "--cached=2"], "a share from 0 to 1"),
-        (&[SHAPE, "--autoscaler=config/samples/roles.yaml"], "LLMAutoscaler"),
+        (&[SHAPE, "--autoscaler=config/samples/roles.yaml", "--max-gpus=8"], "maxGPUs"),
         (&[SHAPE, "--autoscaler=config/samples/to_zero.yaml"], "spec.minReplicas"),
     ] {
         let error = simulate(arguments).unwrap_err();

@@ -45,7 +45,7 @@ pub use profile::{DEFAULT_PROFILE, EngineProfile};
 pub use report::table;
 pub use score::{GpuHours, Outcome, Promise};
 pub use sight::{GatewayReading, GatewaySight, PodSight, Reading, Sight};
-pub use simulation::{Progress, Scenario};
+pub use simulation::{Disaggregated, Progress, Scenario, Transfer};
 pub use sketch::Sketch;
 pub use starts::Starts;
 pub use timeline::{Moment, SizeChange};

@@ -122,7 +122,7 @@ pub(crate) struct Scraper {
     /// The results of scrapes that have not arrived yet: the time, the pod, and its page.
     under_way: VecDeque<(f64, u64, Option<Rc<Reading>>)>,
     gateway: GatewaySight,
-    /// The same of the gateway's page.
+    /// The results of scrapes of the gateway that have not arrived yet: the time, and the page.
     gateway_under_way: VecDeque<(f64, Option<GatewayReading>)>,
 }
 

@@ -60,7 +60,7 @@ impl Observed<'_> {
 pub(super) enum StepEnd<'a> {
     /// The first samples are on their way.
     Undecided,
-    /// What fresh samples ask for is remembered, while a failed step waits to be tried again.
+    /// Fresh samples are remembered, while a failed step waits to be tried again.
     Remembered,
     /// It was decided and carried out.
     Done(&'a StepPlan, &'a Done),

@@ -136,7 +136,6 @@ fn published() -> [Case; 2] {
         }),
         ..base(shape("constant:rate=1,length=1", fixed(1.0, 1.0)))
     };
-    let shift = "stairs:1800x6@6000+1000/2400x6@1000+4000";
     [
         Case {
             name: "llm-d's ramp",
@@ -147,15 +146,24 @@ fn published() -> [Case; 2] {
             scenario: ramp,
             limits: Limits { min: 3, max: 8 },
         },
-        Case {
-            name: "shape shift",
-            doc: "6 requests/s of 6000/1000 and then 1000/4000 tokens, profile q32-h100x2-fast",
-            scenario: Scenario {
-                starts,
-                profile: profile(),
-                ..base(shape(shift, fixed(1.0, 1.0)))
-            },
-            limits: Limits { min: 1, max: 16 },
-        },
+        shape_shift(),
     ]
+}
+
+/// Returns the scenario in which prompts become short and answers long.
+pub(crate) fn shape_shift() -> Case {
+    let shape = "stairs:1800x6@6000+1000/2400x6@1000+4000";
+    let lengths = Lengths::Lognormal { prompt: 1.0, output: 1.0, sigma: 0.0 };
+    let load =
+        Load::Synthetic(SyntheticLoad { shape: shape.parse().unwrap(), lengths, warm_up: WARM_UP });
+    Case {
+        name: "shape shift",
+        doc: "6 requests/s of 6000/1000 and then 1000/4000 tokens, profile q32-h100x2-fast",
+        scenario: Scenario {
+            starts: Starts { median: 100.0, ..Starts::default() },
+            profile: EngineProfile::named("q32-h100x2-fast").unwrap(),
+            ..base(load)
+        },
+        limits: Limits { min: 1, max: 16 },
+    }
 }

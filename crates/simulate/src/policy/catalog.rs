@@ -25,7 +25,7 @@ pub struct PolicyContext {
     pub engine: EngineProfile,
     /// The time that pages take to arrive, in seconds.
     pub delay: f64,
-    /// True if requests wait at a gateway, whose page policies by requests read then.
+    /// True if requests wait at a gateway. Policies by requests read its page then.
     pub has_gateway: bool,
 }
 

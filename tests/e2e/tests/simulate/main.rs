@@ -1,4 +1,4 @@
-//! The same load and spec through the operator, through `evaluate` and through `simulate`.
+//! A load and a spec go through the operator, through `evaluate` and through `simulate`.
 //!
 //! The operator scales emulated engines under a load of several minutes, and logs its steps. They
 //! are answered again by `evaluate`, which has to decide the same in each of them. `simulate` has

@@ -1,4 +1,4 @@
-//! One run of all three.
+//! The run of all three.
 
 use std::time::Duration;
 

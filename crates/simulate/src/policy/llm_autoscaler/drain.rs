@@ -13,7 +13,7 @@ use llm_autoscaler_observe::{
     workload::Workload,
 };
 
-use super::DrainSight;
+use super::role::DrainSight;
 
 /// The drains between steps.
 #[derive(Debug)]

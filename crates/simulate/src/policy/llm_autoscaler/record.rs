@@ -2,16 +2,15 @@
 
 use std::fmt;
 
-use llm_autoscaler_core::Scale;
+use llm_autoscaler_api::TargetConfig;
+use llm_autoscaler_core::{Now, Scale, Selector};
 use llm_autoscaler_observe::{
     case::{self, RoleState},
     replicas::Replicas,
     samples::Samples,
+    workload::Workload,
 };
 use serde_json::{Value, json};
-
-use super::{Spec, wall};
-use crate::sight::Sight;
 
 /// The receiver of the steps, if there is one.
 #[derive(Default)]
@@ -21,40 +20,52 @@ impl Record {
     pub(super) fn to(receiver: Box<dyn FnMut(Value)>) -> Self {
         Self(Some(receiver))
     }
+
+    /// Returns true if there is a receiver.
+    pub(super) fn is_there(&self) -> bool {
+        self.0.is_some()
+    }
+
+    /// Sends a step with the states of its roles.
+    pub(super) fn add(&mut self, now: Now, roles: impl Iterator<Item = Value>) {
+        if let Some(receiver) = &mut self.0 {
+            let roles: Vec<Value> = roles.collect();
+            receiver(json!({"t": now.monotonic.0.as_secs_f64(), "roles": roles}));
+        }
+    }
 }
 
 impl fmt::Debug for Record {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Record").field(&self.0.is_some()).finish()
+        f.debug_tuple("Record").field(&self.is_there()).finish()
     }
 }
 
-impl Spec {
-    /// Records what a step decides by, before it does.
-    pub(super) fn record_step(
-        &mut self,
-        sight: &Sight<'_>,
-        replicas: &Replicas,
-        samples: &Samples,
-        scale: Scale,
-    ) {
-        let Some(record) = &mut self.record.0 else { return };
-        let state = RoleState {
-            name: None,
-            config: &self.target,
-            replicas,
-            samples,
-            scale,
-            selector: llm_autoscaler_core::Selector::Valid,
-            woken: false,
-            manual_change: false,
-            contested_until: None,
-            now: wall(sight.now + sight.clock_ahead),
-        };
-        let mut role = state.case();
-        if let Some(workload) = self.drain.workload() {
-            role["workload"] = case::workload(workload);
-        }
-        record(json!({"t": sight.now, "roles": [role]}));
+/// Returns the state of a role in a step.
+pub(super) fn role(
+    name: Option<&str>,
+    config: &TargetConfig,
+    replicas: &Replicas,
+    samples: &Samples,
+    scale: Scale,
+    workload: Option<&Workload>,
+    now: Now,
+) -> Value {
+    let state = RoleState {
+        name,
+        config,
+        replicas,
+        samples,
+        scale,
+        selector: Selector::Valid,
+        woken: false,
+        manual_change: false,
+        contested_until: None,
+        now: now.wall,
+    };
+    let mut role = state.case();
+    if let Some(workload) = workload {
+        role["workload"] = case::workload(workload);
     }
+    role
 }

@@ -1,11 +1,13 @@
 //! The sources of a spec: the pages of the pods, and that of a gateway.
 
+use std::time::Duration;
+
+use llm_autoscaler_api::TargetConfig;
 use llm_autoscaler_observe::samples::{Samples, SourceSamples};
 
 use super::{
     gateway::GatewayPage,
     pages::{Pages, ScrapeTimes},
-    spec::Simulated,
 };
 use crate::sight::Sight;
 
@@ -20,10 +22,14 @@ enum Source {
 }
 
 impl Sources {
-    /// Returns the sources of a spec. `delay` is the time that pages take to arrive, in seconds.
-    pub(super) fn new(simulated: &Simulated, delay: f64) -> Self {
-        let Simulated { target, interval, timeout, .. } = simulated;
-        let times = ScrapeTimes::new(*interval, *timeout, delay);
+    /// Returns the sources of a target. `delay` is the time that pages take to arrive, in seconds.
+    pub(super) fn new(
+        target: &TargetConfig,
+        interval: Duration,
+        timeout: Duration,
+        delay: f64,
+    ) -> Self {
+        let times = ScrapeTimes::new(interval, timeout, delay);
         let sources = target.sources.iter().enumerate().map(|(place, source)| {
             if source.gateway().is_some() {
                 Source::Gateway(Box::new(GatewayPage::new(target, place, times)))
