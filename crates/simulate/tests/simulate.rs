@@ -105,7 +105,7 @@ fn other_sources_are_simulated_and_said() {
     let gateway = json!({"scrape": {"podSelector": selector, "gateway": "SMG"}});
     for (sources, notes, kinds) in [
         (json!([{"scrape": {}}]), 0, "scrape"),
-        (json!([prometheus]), 1, ""),
+        (json!([prometheus]), 1, "scrape"),
         (json!([gateway, {"scrape": {}}]), 1, "EndpointPicker, scrape"),
         (json!([prometheus, gateway, {"scrape": {}}]), 2, "scrape, EndpointPicker"),
     ] {
