@@ -116,6 +116,12 @@ test-slo: controlplane ## a promise instead of thresholds: engines are learned, 
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test slo
 
+.PHONY: test-simulate
+test-simulate: controlplane ## the same load and spec through the operator on emulated engines, through evaluate and through simulate: the same decisions, counted (5 minutes)
+	$(CARGO) test --locked -p llm-autoscaler --test same_decisions -- --nocapture
+	$(CARGO) build --locked -p llm-autoscaler
+	$(CARGO) test --locked -p llm-autoscaler-e2e --test simulate
+
 .PHONY: test-wedged
 test-wedged: controlplane ## engines that have requests and answer none: replaced once, and remembered (7 minutes)
 	$(CARGO) build --locked -p llm-autoscaler

@@ -75,7 +75,17 @@ fn answer(Item { line, text }: &Item, profile: Profile) -> Result<Answer, Answer
         };
     }
     let case = hpa::Case::read(text).map_err(|error| malformed(*line, text, &error))?;
+    if !hpa::is_mode(&header.mode) {
+        return Err(no_mode(*line, &header));
+    }
     Ok(case.answer(profile))
+}
+
+/// Returns the answer to a case of an unknown mode.
+fn no_mode(line: usize, header: &Header) -> Answer {
+    let (mode, known) = (&header.mode, hpa::MODES.join(", "));
+    Answer::malformed(line, &format!("there is no mode {mode}; there are {STEP}, {known}"))
+        .with_id(&header.id)
 }
 
 /// Returns the answer to a text that is no case, with its ID if that can be read.

@@ -5,19 +5,23 @@ mod load;
 mod numbers;
 mod policies;
 mod progress;
+mod steps;
 mod world;
 
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::ValueEnum;
-use llm_autoscaler_simulate::{Outcome, Picture, Scenario, bearable_load, table};
+use llm_autoscaler_simulate::{Outcome, Picture, Scenario, Transfer, bearable_load, table};
 use serde_json::json;
 
-use self::{load::LoadArgs, policies::PolicyRuns};
+use self::{
+    load::LoadArgs,
+    policies::{DecodePool, PolicyRuns},
+};
 pub(crate) use self::{
     numbers::positive,
-    policies::{PolicyArgs, print_notes, run},
+    policies::{PolicyArgs, RunOptions, print_notes, run},
     progress::Line,
     world::WorldArgs,
 };
@@ -35,6 +39,14 @@ pub(crate) struct Simulate {
     /// The replicas at the start of the warm-up.
     #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
     replicas: u32,
+    /// The replicas of decode at the start, for an LLMAutoscaler with the roles prefill and decode;
+    /// --replicas are those of prefill then.
+    #[arg(long, default_value_t = 4, value_parser = clap::value_parser!(u32).range(1..))]
+    decode_replicas: u32,
+    /// The tokens of a KV cache that are transferred from prefill to decode in a second; by default
+    /// those of Qwen3-32B at 400 Gbit/s.
+    #[arg(long, default_value_t = Transfer::default().tokens_per_second, value_parser = positive, value_name = "TOKENS")]
+    kv_transfer: f64,
     /// The seed of all random numbers: equal seeds have equal results.
     #[arg(long, default_value_t = 1)]
     seed: u64,
@@ -44,6 +56,10 @@ pub(crate) struct Simulate {
     /// A file to write pictures of the outcomes into: one HTML page that needs nothing else.
     #[arg(long, value_name = "FILE")]
     html: Option<PathBuf>,
+    /// A file to write the steps of the LLMAutoscaler into, as a case for `evaluate`, which
+    /// explains each of them. It needs one --autoscaler.
+    #[arg(long, value_name = "FILE", requires = "autoscaler", conflicts_with = "clock_jump")]
+    steps: Option<PathBuf>,
 }
 
 /// The format of a result.
@@ -64,9 +80,16 @@ impl Simulate {
              NAME"
         );
         self.policies.check()?;
+        anyhow::ensure!(
+            self.steps.is_none() || self.policies.has_one_autoscaler(),
+            "--steps has the steps of one LLMAutoscaler; name one --autoscaler"
+        );
         let (load, warm_up) = (self.load.load()?, self.load.warm_up);
         let scenario = self.world.scenario(load, warm_up, self.replicas, self.seed)?;
-        let PolicyRuns { outcomes, notes } = self.policies.run(&scenario)?;
+        let transfer = Transfer { tokens_per_second: self.kv_transfer, ..Transfer::default() };
+        let decode = Some(DecodePool { replicas: self.decode_replicas, transfer });
+        let options = RunOptions { decode, steps: self.steps.as_deref() };
+        let PolicyRuns { outcomes, notes } = self.policies.run(&scenario, options)?;
         print_notes(&notes);
         if let Some(file) = &self.html {
             self.write_html(file, &scenario, &outcomes)?;

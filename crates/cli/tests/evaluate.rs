@@ -76,6 +76,21 @@ fn a_malformed_case_is_reported_by_its_line_and_the_others_are_answered() {
 }
 
 #[test]
+fn a_case_of_an_unknown_mode_is_reported_by_its_line() {
+    let good = r#"{"id": "good", "mode": "rules", "current": 5, "desired": 7, "min": 3, "max": 8}"#;
+    let input = format!("{good}\n{{\"id\": \"x\", \"mode\": \"rulse\", \"current\": 5}}");
+    for arguments in [&[][..], &["--explain"]] {
+        let output = evaluate(arguments, &input);
+        assert_eq!(output.status.code(), Some(1), "{arguments:?}");
+        let (text, errors) = (&output.stdout, String::from_utf8_lossy(&output.stderr));
+        let text = String::from_utf8_lossy(text);
+        let expected = "line 2: there is no mode rulse; there are step, calc, timeline, rules";
+        assert!(text.contains(expected), "{text}");
+        assert!(errors.contains("1 of 2 cases could not be read"), "{errors}");
+    }
+}
+
+#[test]
 fn explain_prints_the_stages_of_a_decision() {
     let case = r#"{"id": "queue", "mode": "timeline", "timeline": {
         "initial_replicas": 1, "spec": {"maxReplicas": 3,

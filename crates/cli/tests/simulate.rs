@@ -68,6 +68,51 @@ fn pictures_are_of_the_same_runs_as_the_table() {
 }
 
 #[test]
+fn the_steps_of_an_autoscaler_are_explained_by_evaluate() {
+    let file = std::env::temp_dir().join(format!("simulate-{}.json", std::process::id()));
+    let steps = format!("--steps={}", file.display());
+    let load = "--arrivals=step:base=2,peak=20,at=60,for=120,length=240";
+    let sample = "--autoscaler=config/samples/in_flight.yaml";
+    let arguments = [load, sample, "--warm-up=0", "--start=20", "-o=json", &*steps];
+    let json: Value = serde_json::from_str(&simulate(&arguments).unwrap()).unwrap();
+    let changes = json["policies"][0]["sizeChanges"].as_array().unwrap();
+    let input = std::fs::File::open(&file).unwrap();
+    let output = Command::new(env!("CARGO_BIN_EXE_llm-autoscaler"))
+        .args(["evaluate", "--explain"])
+        .stdin(input)
+        .output()
+        .unwrap();
+    std::fs::remove_file(&file).unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let explained = String::from_utf8(output.stdout).unwrap();
+    assert!(explained.starts_with("qwen3\n") && changes.len() > 1, "{changes:?}");
+    for change in changes {
+        let (t, from, to) = (&change["t"], &change["from"], &change["to"]);
+        let (t, to) = (t.as_f64().unwrap(), format!("limited {to} "));
+        let line = format!("t={t} {from} replicas: ");
+        let step = explained.lines().find(|text| text.starts_with(&line));
+        assert!(step.is_some_and(|step| step.contains(&to)), "{line}: {step:?}");
+    }
+}
+
+#[test]
+fn roles_are_those_of_prefill_and_decode() {
+    let roles = ["--autoscaler=config/samples/roles.yaml", "--policy=static=4", "-o=json"];
+    let sizes = ["--replicas=1", "--decode-replicas=2", "--input=4000"];
+    let json = simulate(&[&[SHAPE], &roles[..], &sizes].concat()).unwrap();
+    let json: Value = serde_json::from_str(&json).unwrap();
+    let policies = json["policies"].as_array().unwrap();
+    assert_eq!((&policies[0]["policy"], policies.len()), (&"qwen3-pd".into(), 2));
+    assert!(policies[0]["timeline"][0]["requested"].as_u64().unwrap() >= 3);
+    assert_eq!(policies[0]["unfinished"], 0);
+    let slow = ["--kv-transfer=4000"];
+    let slow = simulate(&[&[SHAPE], &roles[..], &sizes, &slow].concat()).unwrap();
+    let slow: Value = serde_json::from_str(&slow).unwrap();
+    let ttft = |json: &Value| json["policies"][0]["ttftP50"].as_f64().unwrap();
+    assert!(ttft(&slow) > ttft(&json) + 0.3, "{} and {}", ttft(&slow), ttft(&json));
+}
+
+#[test]
 fn a_mistake_is_answered_with_what_to_do() {
     for (arguments, expected) in [
         (&[SHAPE][..], "--autoscaler FILE or --policy NAME"),
@@ -76,7 +121,14 @@ fn a_mistake_is_answered_with_what_to_do() {
         (&["--trace=Cargo.toml", "--policy=kpa"], "its first line is to be"),
         (&["--arrivals=wave:rate=1", "--policy=kpa"], "no shape wave"),
         (&[SHAPE, "--policy=hpa"], "there is no policy hpa"),
+        (&[SHAPE, "--policy=hpa"], "apa=0.5 (KV usage)"),
         (&[SHAPE, "--policy=hpa"], "clairvoyant"),
+        (&[SHAPE, "--policy=kpa:target=9"], "its requests per replica: write kpa=28"),
+        (&[SHAPE, "--policy=kpa=9,panic=3"], "the only knob of the policy kpa"),
+        (&[SHAPE, "--policy=kpa", "--steps=steps.json"], "--autoscaler"),
+        (&[SHAPE, "--policy=wva=1"], "the policy wva has no knob"),
+        (&[SHAPE, "--policy=step:base=8,peek=30"], "a shape of the load, and no policy"),
+        (&["--arrivals=step:base=8,peek=30", "--policy=kpa"], "it takes base, peak, at"),
         (&[SHAPE, "--policy=kpa", "--copies=2"], "cannot be used with"),
         (&[TRACE, "--policy=kpa", "--input=9"], "cannot be used with"),
         (&[SHAPE, "--policy=kpa", "--percentile=101"], "a number up to 100"),
@@ -84,7 +136,7 @@ fn a_mistake_is_answered_with_what_to_do() {
         (&[SHAPE, "--autoscaler=config/samples/workload.yaml"], "of kind StatefulSet"),
         (&[SHAPE, "--policy=kpa", "--profile=h300"], "no engine profile h300"),
         (&[SHAPE, "--policy=kpa", "--cached=2"], "a share from 0 to 1"),
-        (&[SHAPE, "--autoscaler=config/samples/roles.yaml"], "LLMAutoscaler"),
+        (&[SHAPE, "--autoscaler=config/samples/roles.yaml", "--max-gpus=8"], "maxGPUs"),
         (&[SHAPE, "--autoscaler=config/samples/to_zero.yaml"], "spec.minReplicas"),
     ] {
         let error = simulate(arguments).unwrap_err();

@@ -114,6 +114,7 @@
 
 pub mod advice;
 pub mod billing;
+pub mod case;
 pub mod draining;
 pub mod observer;
 pub mod pod;

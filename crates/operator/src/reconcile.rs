@@ -22,6 +22,7 @@ mod report;
 mod role;
 mod sight;
 mod step;
+mod step_log;
 mod target_state;
 mod task;
 mod tasks;

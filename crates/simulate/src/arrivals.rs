@@ -16,6 +16,7 @@ pub use copies::{Spread, TraceLoad};
 pub use lengths::Lengths;
 pub use poisson::SyntheticLoad;
 pub use rate::Shape;
+pub(crate) use rate::is_shape;
 pub use trace::Trace;
 
 /// A request to the service.

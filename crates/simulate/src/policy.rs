@@ -3,6 +3,7 @@
 mod behavior;
 mod catalog;
 mod fixed;
+mod independent;
 mod llm_autoscaler;
 mod peers;
 mod schedule;
@@ -11,6 +12,8 @@ mod window;
 
 pub use catalog::{CLAIRVOYANT, POLICIES, PolicyContext, PolicyInfo, policy};
 pub use fixed::Fixed;
+pub use independent::Independent;
+pub(crate) use independent::Single;
 pub use llm_autoscaler::Spec;
 pub use schedule::Schedule;
 
@@ -26,8 +29,32 @@ pub trait Autoscaler {
         None
     }
 
+    /// Returns true if it scrapes the page of the gateway too.
+    fn reads_gateway(&self) -> bool {
+        false
+    }
+
     /// Makes one step.
     fn step(&mut self, sight: &Sight<'_>) -> Step;
+}
+
+/// An autoscaler of several pools, which are the roles of one service.
+pub trait RoleAutoscaler {
+    /// Returns the times at which it scrapes and decides.
+    fn timing(&self) -> Timing;
+
+    /// Returns the sizes that the pools begin with, where they are not those of the scenario.
+    fn initial_sizes(&self) -> Vec<Option<u32>> {
+        Vec::new()
+    }
+
+    /// Returns true if it scrapes the page of the gateway too.
+    fn reads_gateway(&self) -> bool {
+        false
+    }
+
+    /// Makes one step of all pools. Returns a step for each of them.
+    fn step(&mut self, sights: &[Sight<'_>]) -> Vec<Step>;
 }
 
 /// The limits of a size.

@@ -9,6 +9,9 @@ pub(crate) fn generator(seed: u64, of: Use) -> Rng {
     Rng::with_seed(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ of as u64)
 }
 
+/// The difference between the seeds of two pools of one run.
+pub(crate) const POOL_SEEDS: u64 = 0x5851_F42D_4C95_7F2D;
+
 /// A use of random numbers.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Use {

@@ -17,6 +17,8 @@ const WINDOW_SLOTS: usize = 20;
 const WINDOW_ARRIVALS: u64 = 20;
 /// A change of direction within this time of the one before is a reversal, in seconds.
 const REVERSAL: f64 = 600.0;
+/// The pools that a service has at most.
+const POOLS: usize = 2;
 /// Long prompts may take so many times their own prefill.
 const PREFILL_FACTOR: f64 = 4.0;
 
@@ -131,7 +133,8 @@ pub(crate) struct Score {
     peak: u32,
     changes: u32,
     reversals: u32,
-    latest_change: Option<(f64, bool)>,
+    /// The latest change of each pool: its time, and whether it grew.
+    latest_changes: [Option<(f64, bool)>; POOLS],
     pub(crate) timeline: Timeline,
 }
 
@@ -153,7 +156,7 @@ impl Score {
             peak: 0,
             changes: 0,
             reversals: 0,
-            latest_change: None,
+            latest_changes: [None; POOLS],
             timeline: Timeline::new(counted_from, ends_at),
         }
     }
@@ -187,19 +190,22 @@ impl Score {
         }
     }
 
-    pub(crate) fn record_size(&mut self, now: f64, from: u32, to: u32) {
+    /// Records the size of a pool before and after a step, beside so many replicas of others.
+    pub(crate) fn record_size(&mut self, now: f64, pool: usize, others: u32, sizes: (u32, u32)) {
+        let (from, to) = sizes;
         if now < self.counted_from || now > self.ends_at {
             return;
         }
-        self.peak = self.peak.max(from).max(to);
+        self.peak = self.peak.max(others + from.max(to));
         if from == to {
             return;
         }
         let grows = to > from;
         self.changes += 1;
         let is_reversal = |(at, grew): (f64, bool)| grew != grows && now - at <= REVERSAL;
-        self.reversals += u32::from(self.latest_change.is_some_and(is_reversal));
-        self.latest_change = Some((now, grows));
+        let Some(latest) = self.latest_changes.get_mut(pool) else { return };
+        self.reversals += u32::from(latest.is_some_and(is_reversal));
+        *latest = Some((now, grows));
     }
 
     /// Returns the outcome, by the replica-seconds of the run.
@@ -260,6 +266,7 @@ mod tests {
             prompt_tokens: 1_000,
             prefill_tokens: 1_000,
             output_tokens,
+            ends_with_prefill: false,
         };
         let first_token_at = 10.0 + ttft;
         let finished_at = first_token_at + itl * f64::from(output_tokens - 1);
@@ -303,7 +310,7 @@ mod tests {
         for (at, from, to) in
             [(10.0, 1, 2), (20.0, 2, 4), (30.0, 4, 3), (700.0, 3, 5), (800.0, 5, 2), (801.0, 2, 2)]
         {
-            score.record_size(at, from, to);
+            score.record_size(at, 0, 0, (from, to));
         }
         let outcome = score.conclude(StateSeconds::default(), 1, 0);
         assert_eq!((outcome.changes, outcome.reversals, outcome.peak_replicas), (5, 2, 5));

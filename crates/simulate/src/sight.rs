@@ -9,6 +9,9 @@ use crate::{
     fleet::{Fleet, Pod, PodPhase},
 };
 
+/// The number of the gateway's page among those of the pods.
+const GATEWAY: u64 = u64::MAX;
+
 /// The numbers of a metrics page.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Reading {
@@ -24,6 +27,28 @@ pub struct Reading {
     pub steps: u64,
     /// The prompt tokens that were not computed, since a prefix cache had them.
     pub cached_tokens: u64,
+}
+
+/// The numbers of a gateway's page.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct GatewayReading {
+    /// The time of the scrape, in seconds.
+    pub at: f64,
+    /// The requests in the gateway's queue.
+    pub queued: u64,
+    /// The requests that it has sent to replicas and that have no end yet.
+    pub running: u64,
+    /// The requests that have arrived so far.
+    pub arrived: u64,
+}
+
+/// The gateway as an autoscaler sees it.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct GatewaySight {
+    /// The latest page that has arrived.
+    pub reading: Option<GatewayReading>,
+    /// True if the latest scrape that was due has failed.
+    pub has_failed: bool,
 }
 
 /// A pod as an autoscaler sees it.
@@ -71,6 +96,8 @@ pub struct Sight<'a> {
     pub queued: usize,
     /// The requests that have arrived at the gateway since the start, and their prompt tokens.
     pub arrived: (u64, u64),
+    /// The gateway by its page, if the autoscaler reads that.
+    pub gateway: GatewaySight,
 }
 
 impl Sight<'_> {
@@ -94,12 +121,36 @@ pub(crate) struct Scraper {
     pods: Vec<PodSight>,
     /// The results of scrapes that have not arrived yet: the time, the pod, and its page.
     under_way: VecDeque<(f64, u64, Option<Rc<Reading>>)>,
+    gateway: GatewaySight,
+    /// The results of scrapes of the gateway that have not arrived yet: the time, and the page.
+    gateway_under_way: VecDeque<(f64, Option<GatewayReading>)>,
 }
 
 impl Scraper {
     pub(crate) fn new(faults: Faults, pages: Pages) -> Self {
-        let (pods, under_way) = (Vec::new(), VecDeque::new());
-        Self { delay: faults.delay, pages, pods, under_way }
+        Self {
+            delay: faults.delay,
+            pages,
+            pods: Vec::new(),
+            under_way: VecDeque::new(),
+            gateway: GatewaySight::default(),
+            gateway_under_way: VecDeque::new(),
+        }
+    }
+
+    /// Scrapes the gateway.
+    pub(crate) fn scrape_gateway(&mut self, reading: GatewayReading) {
+        let page = self.pages.answers(GATEWAY, reading.at).then_some(reading);
+        self.gateway_under_way.push_back((reading.at + self.delay, page));
+    }
+
+    /// Returns the gateway, with the page that has arrived.
+    pub(crate) fn look_at_gateway(&mut self, now: f64) -> GatewaySight {
+        while let Some((_, page)) = self.gateway_under_way.pop_front_if(|(at, _)| *at <= now) {
+            self.gateway.has_failed = page.is_none();
+            self.gateway.reading = page.or(self.gateway.reading);
+        }
+        self.gateway
     }
 
     /// Scrapes all running pods.

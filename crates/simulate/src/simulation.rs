@@ -1,20 +1,23 @@
 //! One run: a load, a fleet and an autoscaler, from event to event.
 
+mod disaggregated;
+mod pools;
+
 use std::collections::VecDeque;
 
 use llm_autoscaler_sim::{Finished, Job};
 
+pub use self::disaggregated::{Disaggregated, Transfer};
+use self::pools::{Pool, Transfers, pools, state, state_seconds};
 use crate::{
     arrivals::{Load, Request},
-    faults::{Faults, Pages},
-    fleet::{Admission, Fleet, FleetConfig, Routing, StateSeconds, Victims},
-    policy::{Autoscaler, Limits, PolicyContext, Step, Timing},
+    faults::Faults,
+    fleet::{Admission, Routing, StateSeconds, Victims},
+    policy::{Autoscaler, Limits, PolicyContext, RoleAutoscaler, Single, Step, Timing},
     profile::EngineProfile,
-    random::{Use, generator},
     score::{Outcome, Promise, Score},
-    sight::{Scraper, Sight},
-    starts::{StartTimes, Starts},
-    timeline::FleetState,
+    sight::{GatewayReading, Sight},
+    starts::Starts,
 };
 
 /// The time after the last arrival in which requests may still end, in seconds.
@@ -68,34 +71,15 @@ impl Scenario {
             promise: self.promise,
             engine: self.profile.clone(),
             delay: self.faults.delay,
+            has_gateway: self.routing == Routing::SharedQueue,
         }
     }
 
     /// Runs the scenario under an autoscaler. `watch` is called at each moment of its
     /// timeline.
     pub fn run(&self, autoscaler: &mut dyn Autoscaler, watch: &mut dyn FnMut(Progress)) -> Outcome {
-        let mut run = Run::new(self, autoscaler);
-        let mut arrivals = self.load.stream(self.seed);
-        run.next_arrival = arrivals.next();
-        while let Some(event) = run.next_event() {
-            match event {
-                Event::Arrival(request) => {
-                    run.next_arrival = arrivals.next();
-                    run.arrive(request);
-                }
-                Event::Engine(place) => run.advance(place),
-                Event::Pods => run.fleet.change(run.now),
-                Event::Scrape => run.scrape(autoscaler),
-                Event::Decision => run.decide(autoscaler),
-                Event::Timeline => {
-                    watch(Progress { done: run.now / run.ends_at, requests: run.arrived.0 });
-                    let state = run.state();
-                    run.score.timeline.record_moment(run.now, state);
-                }
-            }
-            run.dispatch();
-        }
-        run.conclude()
+        let mut single = Single(autoscaler);
+        Run::new(self, None, &single).run(&mut single, watch)
     }
 }
 
@@ -103,8 +87,12 @@ impl Scenario {
 #[derive(Debug, Clone, Copy)]
 enum Event {
     Arrival(Request),
-    Engine(usize),
-    Pods,
+    /// Of an engine, by its pool and its place there.
+    Engine(usize, usize),
+    /// Of the pods of a pool.
+    Pods(usize),
+    /// The arrival of a KV cache at decode.
+    Transfer,
     Scrape,
     Decision,
     Timeline,
@@ -113,8 +101,11 @@ enum Event {
 /// The state of a run.
 struct Run<'a> {
     scenario: &'a Scenario,
-    fleet: Fleet,
-    scraper: Scraper,
+    /// All replicas, or those of prefill and then those of decode.
+    pools: Vec<Pool>,
+    /// The transfer of KV caches, if there is a pool of decode.
+    transfer: Option<Transfer>,
+    transfers: Transfers,
     score: Score,
     timing: Timing,
     now: f64,
@@ -133,30 +124,19 @@ struct Run<'a> {
 }
 
 impl<'a> Run<'a> {
-    fn new(scenario: &'a Scenario, autoscaler: &dyn Autoscaler) -> Self {
+    fn new(
+        scenario: &'a Scenario,
+        disaggregated: Option<&Disaggregated>,
+        autoscaler: &dyn RoleAutoscaler,
+    ) -> Self {
         let timing = autoscaler.timing();
-        let Scenario { seed, faults, warm_up, .. } = *scenario;
-        let config = FleetConfig {
-            replica: scenario.profile.replica(),
-            gpus: scenario.profile.gpus,
-            gpu_limit: scenario.gpu_limit,
-            routing: scenario.routing,
-            victims: scenario.victims,
-            grace: scenario.grace,
-            crashes: faults.crashes,
-            counted_from: warm_up,
-        };
-        let starts = StartTimes::new(scenario.starts, generator(seed, Use::Starts));
-        let mut faults_rng = generator(seed, Use::Faults);
-        let crashes = faults_rng.fork();
-        let mut fleet = Fleet::new(config, starts, generator(seed, Use::Router), crashes);
-        fleet.begin_with(autoscaler.initial_size().unwrap_or(scenario.replicas), 0.0);
         let ends_at = scenario.load.duration();
         Self {
             scenario,
-            fleet,
-            scraper: Scraper::new(faults, Pages::new(faults, faults_rng)),
-            score: Score::new(scenario.promise, warm_up, ends_at),
+            pools: pools(scenario, disaggregated, autoscaler),
+            transfer: disaggregated.map(|it| it.transfer),
+            transfers: Transfers::default(),
+            score: Score::new(scenario.promise, scenario.warm_up, ends_at),
             timing,
             now: 0.0,
             ends_at,
@@ -170,16 +150,51 @@ impl<'a> Run<'a> {
         }
     }
 
+    /// Runs to the end.
+    fn run(
+        mut self,
+        autoscaler: &mut dyn RoleAutoscaler,
+        watch: &mut dyn FnMut(Progress),
+    ) -> Outcome {
+        let mut arrivals = self.scenario.load.stream(self.scenario.seed);
+        self.next_arrival = arrivals.next();
+        while let Some(event) = self.next_event() {
+            match event {
+                Event::Arrival(request) => {
+                    self.next_arrival = arrivals.next();
+                    self.arrive(request);
+                }
+                Event::Engine(pool, place) => self.advance(pool, place),
+                Event::Pods(pool) => self.pools[pool].fleet.change(self.now),
+                Event::Transfer => self.hand_over(),
+                Event::Scrape => self.scrape(autoscaler),
+                Event::Decision => self.decide(autoscaler),
+                Event::Timeline => {
+                    watch(Progress { done: self.now / self.ends_at, requests: self.arrived.0 });
+                    let state = state(&self.pools, self.queue.len() as u64);
+                    self.score.timeline.record_moment(self.now, state);
+                }
+            }
+            self.dispatch();
+        }
+        self.conclude()
+    }
+
     /// Moves on to the next event; `None` at the end of the run.
     fn next_event(&mut self) -> Option<Event> {
-        let (engine_at, place) = self.fleet.next_event();
-        let mut next = (engine_at, Event::Engine(place));
+        let mut next = (self.transfers.next_at(), Event::Transfer);
         let mut consider = |at: f64, event: Event| {
             if at < next.0 {
                 next = (at, event);
             }
         };
-        consider(self.fleet.next_change(), Event::Pods);
+        for (number, pool) in self.pools.iter().enumerate() {
+            let (at, place) = pool.fleet.next_event();
+            consider(at, Event::Engine(number, place));
+        }
+        for (number, pool) in self.pools.iter().enumerate() {
+            consider(pool.fleet.next_change(), Event::Pods(number));
+        }
         if let Some(request) = self.next_arrival {
             consider(request.at, Event::Arrival(request));
         }
@@ -190,7 +205,7 @@ impl<'a> Run<'a> {
         }
         let (at, event) = next;
         if at >= self.ends_at && self.next_arrival.is_none() && self.paid.is_none() {
-            self.paid = Some(self.fleet.state_seconds(self.ends_at));
+            self.paid = Some(state_seconds(&self.pools, self.ends_at));
             self.now = self.ends_at;
             return self.next_event();
         }
@@ -212,16 +227,18 @@ impl<'a> Run<'a> {
             prompt_tokens: request.prompt_tokens,
             prefill_tokens: uncached.ceil() as u32,
             output_tokens: request.output_tokens,
+            ends_with_prefill: self.transfer.is_some(),
         };
         if self.scenario.routing == Routing::SharedQueue {
             self.queue.push_back(job);
         } else {
-            self.submit(job);
+            self.submit(0, job);
         }
     }
 
-    fn submit(&mut self, job: Job) {
-        let is_refused = self.fleet.submit(self.now, job) != Admission::Submitted;
+    /// Sends a request to a replica of a pool.
+    fn submit(&mut self, pool: usize, job: Job) {
+        let is_refused = self.pools[pool].fleet.submit(self.now, job) != Admission::Submitted;
         if is_refused && job.arrived_at >= self.scenario.warm_up {
             self.score.refused += 1;
         }
@@ -229,74 +246,107 @@ impl<'a> Run<'a> {
 
     /// Sends requests of the gateway's queue to replicas with room.
     fn dispatch(&mut self) {
-        while !self.queue.is_empty() && self.fleet.has_room() {
+        while !self.queue.is_empty() && self.pools[0].fleet.has_room() {
             let Some(job) = self.queue.pop_front() else { break };
-            self.submit(job);
+            self.submit(0, job);
         }
     }
 
-    fn advance(&mut self, place: usize) {
-        self.fleet.advance(place, self.now, &mut self.finished);
+    fn advance(&mut self, pool: usize, place: usize) {
+        self.pools[pool].fleet.advance(place, self.now, &mut self.finished);
+        let replica = self.pools[0].fleet.replica_config();
         for finished in self.finished.drain(..) {
-            let replica = self.fleet.replica_config();
-            let own_prefill = replica.prefill_time(u64::from(finished.job.prefill_tokens));
+            let Finished { job, finished_at, .. } = finished;
+            let transfer = self.transfer.filter(|_| job.ends_with_prefill && job.output_tokens > 1);
+            if let Some(transfer) = transfer {
+                let arrives_at = finished_at + transfer.duration(job.prompt_tokens);
+                self.transfers.send(arrives_at, job);
+                continue;
+            }
+            let own_prefill = replica.prefill_time(u64::from(job.prefill_tokens));
             self.score.record_finish(&finished, own_prefill);
         }
     }
 
-    fn scrape(&mut self, autoscaler: &mut dyn Autoscaler) {
-        self.scraper.scrape(&mut self.fleet, self.now);
+    /// Gives a request to a replica of decode, once its KV cache has arrived. The client gets its
+    /// first token now.
+    fn hand_over(&mut self) {
+        let Some(job) = self.transfers.receive() else { return };
+        let first_token_at = Some(self.now);
+        self.submit(1, Job { first_token_at, ends_with_prefill: false, ..job });
+    }
+
+    fn scrape(&mut self, autoscaler: &mut dyn RoleAutoscaler) {
+        for Pool { fleet, scraper } in &mut self.pools {
+            scraper.scrape(fleet, self.now);
+        }
+        if autoscaler.reads_gateway() {
+            let Pool { fleet, scraper } = &mut self.pools[0];
+            let (running, waiting) = fleet.in_flight();
+            scraper.scrape_gateway(GatewayReading {
+                at: self.now,
+                queued: self.queue.len() as u64,
+                running: running + waiting,
+                arrived: self.arrived.0,
+            });
+        }
         self.next_scrape = self.now + self.timing.scrape_every;
         if self.timing.decides_on_scrapes {
             self.step(autoscaler);
         }
     }
 
-    fn decide(&mut self, autoscaler: &mut dyn Autoscaler) {
+    fn decide(&mut self, autoscaler: &mut dyn RoleAutoscaler) {
         self.next_decision = self.now + self.timing.decide_every;
         self.step(autoscaler);
     }
 
-    fn step(&mut self, autoscaler: &mut dyn Autoscaler) {
-        let pods = self.scraper.look(&self.fleet, self.now);
+    fn step(&mut self, autoscaler: &mut dyn RoleAutoscaler) {
         let clock = self.scenario.faults.clock;
         let clock = clock.filter(|(at, _)| self.now >= self.scenario.warm_up + at);
-        let Step { size, closed, scrape_in, why } = autoscaler.step(&Sight {
-            now: self.now,
-            clock_ahead: clock.map_or(0.0, |(_, ahead)| ahead),
-            requested: self.fleet.requested(),
-            pods,
-            queued: self.queue.len(),
-            arrived: self.arrived,
-        });
-        if let Some(closed) = closed {
-            self.fleet.close(&closed, self.now);
+        let (now, queued, arrived) = (self.now, self.queue.len(), self.arrived);
+        let sights: Vec<Sight<'_>> = self
+            .pools
+            .iter_mut()
+            .map(|Pool { fleet, scraper }| Sight {
+                now,
+                clock_ahead: clock.map_or(0.0, |(_, ahead)| ahead),
+                requested: fleet.requested(),
+                gateway: scraper.look_at_gateway(now),
+                pods: scraper.look(fleet, now),
+                queued,
+                arrived,
+            })
+            .collect();
+        let steps = autoscaler.step(&sights);
+        for (pool, step) in steps.into_iter().enumerate() {
+            self.carry_out(pool, step);
         }
-        let from = self.fleet.requested();
+    }
+
+    /// Carries out the step of one pool.
+    fn carry_out(&mut self, pool: usize, Step { size, closed, scrape_in, why }: Step) {
+        let fleet = &mut self.pools[pool].fleet;
+        if let Some(closed) = closed {
+            fleet.close(&closed, self.now);
+        }
+        let from = fleet.requested();
         let size = size.unwrap_or(from);
-        self.score.record_size(self.now, from, size);
+        let others = self.pools.iter().map(|pool| pool.fleet.requested()).sum::<u32>() - from;
+        self.score.record_size(self.now, pool, others, (from, size));
         if size != from {
-            let state = self.state();
-            self.score.timeline.record_change(self.now, size, state, why);
-            self.fleet.scale(size, self.now);
+            let state = state(&self.pools, self.queue.len() as u64);
+            self.score.timeline.record_change(self.now, others + size, state, why);
+            self.pools[pool].fleet.scale(size, self.now);
         }
         if let Some(scrape_in) = scrape_in {
             self.next_scrape = self.next_scrape.min(self.now + scrape_in);
         }
     }
 
-    fn state(&self) -> FleetState {
-        let (running, waiting) = self.fleet.in_flight();
-        FleetState {
-            requested: self.fleet.requested(),
-            states: self.fleet.states(),
-            running,
-            waiting: waiting + self.queue.len() as u64,
-        }
-    }
-
     fn conclude(self) -> Outcome {
-        let paid = self.paid.unwrap_or_else(|| self.fleet.state_seconds(self.now));
-        self.score.conclude(paid, self.scenario.profile.gpus, self.fleet.cut_off)
+        let paid = self.paid.unwrap_or_else(|| state_seconds(&self.pools, self.now));
+        let cut_off = self.pools.iter().map(|pool| pool.fleet.cut_off).sum();
+        self.score.conclude(paid, self.scenario.profile.gpus, cut_off)
     }
 }

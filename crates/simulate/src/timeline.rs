@@ -65,7 +65,7 @@ pub struct SizeChange {
 }
 
 /// The state of a fleet as the timeline records it.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct FleetState {
     pub(crate) requested: u32,
     pub(crate) states: States,
@@ -179,6 +179,7 @@ mod tests {
             prompt_tokens: 10,
             prefill_tokens: 10,
             output_tokens: 11,
+            ends_with_prefill: false,
         };
         let mut timeline = Timeline::new(15.0, 300.0);
         timeline.record_arrival(100.0);

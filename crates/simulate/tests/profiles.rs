@@ -18,6 +18,7 @@ fn measured(profile: &str, prompt_tokens: u32, output_tokens: u32) -> (f64, f64)
         prompt_tokens,
         prefill_tokens: prompt_tokens,
         output_tokens,
+        ends_with_prefill: false,
     };
     assert!((0..500).all(|_| replica.submit(0.0, job)));
     let mut finished = Vec::new();

@@ -67,6 +67,59 @@ fn a_seed_repeats_a_run_under_every_policy() {
 }
 
 #[test]
+fn the_queue_of_a_gateway_is_on_its_page() {
+    // Four replicas take some 25 requests/s; the rest waits at the gateway, where no pod shows it.
+    let shared = Scenario {
+        routing: Routing::SharedQueue,
+        ..scenario("step:base=10,peak=60,at=60,for=400,length=600")
+    };
+    let gateway = |first: &str| {
+        let selector = json!({"matchLabels": {"app": "gateway"}});
+        let gateway = json!({"scrape": {"podSelector": selector, "gateway": "EndpointPicker"}});
+        let pods = json!({"scrape": {}});
+        if first == "gateway" { json!([gateway, pods]) } else { json!([pods, gateway]) }
+    };
+    let waiting = json!([{
+        "signal": "WaitingRequests", "target": {"type": "AverageValue", "averageValue": "5"},
+    }]);
+    let peak = |sources: &Value, scenario: &Scenario| {
+        let mut spec = spec(&json!({"sources": sources, "metrics": waiting})).unwrap();
+        scenario.run(&mut spec, &mut |_| ()).peak_replicas
+    };
+    assert_eq!(peak(&json!([{"scrape": {}}]), &shared), 3, "the pods have no queue");
+    assert_eq!(peak(&gateway("pods"), &shared), 3, "the pods have samples, so they count");
+    assert!(peak(&gateway("gateway"), &shared) > 8);
+    let lost = Scenario { faults: Faults { loss: 1.0, ..Faults::default() }, ..shared.clone() };
+    assert_eq!(peak(&gateway("gateway"), &lost), 3, "a page that is lost shows nothing");
+    // The policies by requests read it.
+    assert!(run(&shared, "hpa-queue").peak_replicas > 8);
+    let blind = spec(&json!({})).unwrap();
+    let blind = shared.run(&mut { blind }, &mut |_| ());
+    assert!(run(&shared, "in-flight=32").attainment > blind.attainment);
+}
+
+#[test]
+fn other_sources_are_simulated_and_said() {
+    let prometheus = json!({"prometheus": {"url": "http://prometheus:9090"}});
+    let selector = json!({"matchLabels": {"app": "gateway"}});
+    let gateway = json!({"scrape": {"podSelector": selector, "gateway": "SMG"}});
+    for (sources, notes, kinds) in [
+        (json!([{"scrape": {}}]), 0, "scrape"),
+        (json!([prometheus]), 1, "scrape"),
+        (json!([gateway, {"scrape": {}}]), 1, "EndpointPicker, scrape"),
+        (json!([prometheus, gateway, {"scrape": {}}]), 2, "scrape, EndpointPicker"),
+    ] {
+        let spec = spec(&json!({"sources": sources})).unwrap();
+        let simulated = serde_json::to_value(spec.simulated()).unwrap();
+        let kind =
+            |source: &Value| source["scrape"]["gateway"].as_str().unwrap_or("scrape").to_owned();
+        let found: Vec<String> =
+            simulated["sources"].as_array().into_iter().flatten().map(kind).collect();
+        assert_eq!((spec.notes().len(), &*found.join(", ")), (notes, kinds), "{sources}");
+    }
+}
+
+#[test]
 fn more_replicas_keep_the_promise_for_more_requests() {
     let constant = scenario("constant:rate=20,length=600");
     let attained = [1, 2, 3, 4, 6].map(|size| {
@@ -212,7 +265,7 @@ fn what_is_not_simulated_is_refused_by_its_field() {
         assert!(error.contains(expected), "{changes}: {error}");
     }
     for (text, expected) in
-        [("hpa", "there is no policy hpa"), ("wva=3", "takes no number"), ("kpa=x", "kpa=28")]
+        [("hpa", "there is no policy hpa"), ("wva=3", "has no knob"), ("kpa=x", "kpa=28")]
     {
         let error = policy(text, &step().policy_context(LIMITS)).err().unwrap().to_string();
         assert!(error.contains(expected), "{text}: {error}");

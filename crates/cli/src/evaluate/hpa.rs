@@ -27,6 +27,26 @@ use crate::evaluate::{
     header::Header,
 };
 
+/// The modes.
+pub(super) const MODES: [&str; 9] = [
+    "calc",
+    "timeline",
+    "rules",
+    "rate",
+    "limit_up",
+    "limit_down",
+    "stabilize",
+    "stabilize_behavior",
+    "store_event",
+];
+/// The mode of the oracle's cases about resource metrics, which are answered as not supported.
+const RESOURCE_METRICS: &str = "group_pods";
+
+/// Returns true if a case may have this mode. One without a mode is about the calculator.
+pub(super) fn is_mode(mode: &str) -> bool {
+    mode.is_empty() || mode == RESOURCE_METRICS || MODES.contains(&mode)
+}
+
 /// A case of the oracle: the parts of all modes, each of which is read from the same object.
 #[derive(Debug, Default)]
 pub(super) struct Case {

@@ -136,6 +136,10 @@ impl Autoscaler {
             return Ok((json!({"t": t, "waitsForSamples": true}), vec![sentence]));
         };
         let plan = self.plan(&mut sights, now);
+        let plan = match step.paced_for_seconds {
+            Some(wait) => plan.put_off(now.wall + wait.delta()),
+            None => plan,
+        };
         let written = self.execute(&plan, &sights, now.wall);
         self.record(&plan, &sights, &written, now);
         Ok(self.report(&plan, &sights, &written))

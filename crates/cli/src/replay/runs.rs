@@ -9,7 +9,7 @@ use llm_autoscaler_simulate::{
     recording::{Compared, Recording},
 };
 
-use crate::simulate::{PolicyArgs, WorldArgs, run};
+use crate::simulate::{PolicyArgs, RunOptions, WorldArgs, run};
 
 /// The name of the recorded fleet's run.
 pub(super) const TODAY: &str = "today, simulated";
@@ -33,7 +33,7 @@ impl Runs<'_> {
         for seed in 1..=self.seeds {
             let scenario = self.scenario(seed)?;
             let today = (TODAY.to_owned(), self.today(&scenario));
-            let of_seed = self.policies.run(&scenario)?;
+            let of_seed = self.policies.run(&scenario, RunOptions::default())?;
             notes = of_seed.notes;
             let outcomes = std::iter::once(today).chain(of_seed.outcomes);
             for (index, (name, outcome)) in outcomes.enumerate() {

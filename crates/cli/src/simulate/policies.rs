@@ -10,11 +10,11 @@ use kube::core::TypeMeta;
 use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerSpec};
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_simulate::{
-    Outcome, Scenario, Victims, clairvoyant,
+    Disaggregated, Outcome, Scenario, Transfer, Victims, clairvoyant,
     policy::{Autoscaler, CLAIRVOYANT, Limits, Spec, policy},
 };
 
-use super::{numbers::read, progress::Line};
+use super::{numbers::read, progress::Line, steps::StepsFile};
 
 /// The options of the autoscalers.
 #[derive(Debug, clap::Args)]
@@ -34,6 +34,24 @@ pub(crate) struct PolicyArgs {
     max: u32,
 }
 
+/// What a run has beside its scenario.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct RunOptions<'a> {
+    /// The pool of decode, for an LLMAutoscaler with roles; where there is none, it cannot have any.
+    pub(crate) decode: Option<DecodePool>,
+    /// A file to write the steps of the LLMAutoscaler into.
+    pub(crate) steps: Option<&'a Path>,
+}
+
+/// The pool of decode, beside that of prefill.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DecodePool {
+    /// Its replicas at the start.
+    pub(crate) replicas: u32,
+    /// How the KV caches come there.
+    pub(crate) transfer: Transfer,
+}
+
 /// The runs of all autoscalers.
 #[derive(Debug)]
 pub(crate) struct PolicyRuns {
@@ -49,6 +67,11 @@ impl PolicyArgs {
         self.autoscaler.is_empty() && self.policy.is_empty()
     }
 
+    /// Returns true if one LLMAutoscaler is named.
+    pub(crate) fn has_one_autoscaler(&self) -> bool {
+        self.autoscaler.len() == 1
+    }
+
     /// Fails if the limits contradict each other.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         anyhow::ensure!(
@@ -61,7 +84,11 @@ impl PolicyArgs {
     }
 
     /// Runs a scenario under each autoscaler.
-    pub(crate) fn run(&self, scenario: &Scenario) -> anyhow::Result<PolicyRuns> {
+    pub(crate) fn run(
+        &self,
+        scenario: &Scenario,
+        options: RunOptions<'_>,
+    ) -> anyhow::Result<PolicyRuns> {
         let (mut outcomes, mut notes) = (Vec::new(), Vec::new());
         for file in &self.autoscaler {
             let (name, spec, victims) = read_autoscaler(file)?;
@@ -70,7 +97,11 @@ impl PolicyArgs {
                 .with_kv_cache(scenario.profile.kv_tokens);
             notes.extend(autoscaler.notes().iter().map(|note| format!("{name}: {note}")));
             let scenario = Scenario { victims, ..scenario.clone() };
-            outcomes.push((name.clone(), run(&scenario, &name, &mut autoscaler)));
+            let steps = options.steps.map(|path| StepsFile::begin(path, &name, &mut autoscaler));
+            let steps = steps.transpose()?;
+            let outcome = run_autoscaler(scenario, &name, &mut autoscaler, options.decode)?;
+            outcomes.push((name.clone(), outcome));
+            steps.map_or(Ok(()), StepsFile::end)?;
         }
         let limits = Limits { min: self.min, max: self.max };
         for name in &self.policy {
@@ -89,6 +120,29 @@ impl PolicyArgs {
         }
         Ok(PolicyRuns { outcomes, notes })
     }
+}
+
+/// Runs an LLMAutoscaler. One with roles scales prefill and decode.
+fn run_autoscaler(
+    scenario: Scenario,
+    name: &str,
+    autoscaler: &mut Spec,
+    decode: Option<DecodePool>,
+) -> anyhow::Result<Outcome> {
+    if !autoscaler.has_roles() {
+        return Ok(run(&scenario, name, autoscaler));
+    }
+    let decode = decode.with_context(|| {
+        format!("{name}: the load of one pool has no roles; name an LLMAutoscaler without them")
+    })?;
+    anyhow::ensure!(
+        scenario.gpu_limit.is_none(),
+        "{name}: --max-gpus is not simulated for roles; set maxGPUs in the spec"
+    );
+    let DecodePool { replicas: decode_replicas, transfer } = decode;
+    let service = Disaggregated { scenario, decode_replicas, transfer };
+    let mut line = Line::of(name);
+    Ok(service.run(autoscaler, &mut |progress| line.show(progress)))
 }
 
 /// Prints notes on standard error.
@@ -114,7 +168,9 @@ fn read_autoscaler(file: &Path) -> anyhow::Result<(String, LLMAutoscalerSpec, Vi
     }
     let object: LLMAutoscaler = serde_saphyr::from_str(&text)
         .with_context(|| format!("{} is to have one LLMAutoscaler", file.display()))?;
-    let kind = object.spec.scale_target_ref.as_ref().map(|target| target.kind.clone());
+    let roles = object.spec.roles.iter().flatten().map(|role| &role.scale_target_ref);
+    let mut targets = std::iter::once(&object.spec.scale_target_ref).chain(roles).flatten();
+    let kind = targets.next().map(|target| target.kind.clone());
     let victims = match kind.as_deref() {
         Some("Deployment") => Victims::NotReady,
         _ => Victims::Newest,

@@ -49,6 +49,8 @@ pub(super) struct Autoscaler {
     pub(super) retries: Backoff,
     /// Its place in the line of its namespace, while a write waits for that.
     pub(super) turn: Turn,
+    /// The time for which the pace of its namespace puts the writes of this step off.
+    pub(super) paced: Option<Duration>,
     /// The time at which a write that was put off may be made.
     pub(super) put_off: Option<Monotonic>,
     /// The time at which all scales were last read.
@@ -87,6 +89,7 @@ impl Autoscaler {
             fresh: Arc::default(),
             retries: Backoff::new(FIRST_RETRY, context.period),
             turn: Turn::default(),
+            paced: None,
             put_off: None,
             read_at: None,
             context,

@@ -13,7 +13,7 @@ use llm_autoscaler_observe::{
 
 use crate::{
     drain::drainer::DrainScene,
-    reconcile::{role::Role, sight::RoleSight},
+    reconcile::{role::Role, sight::RoleSight, step_log::Observed},
 };
 
 /// How often the time that pods have to end is compared with how long requests take.
@@ -41,14 +41,24 @@ impl Role {
         let existing = target.replicas.alive();
         let scale = target.view.counted(existing);
         target.settling.observe(&target.replicas, scale, startup_timeout, now.wall);
-        let mut observed = observe(&TargetSnapshot {
+        let seen = Observed {
             config: &config,
             replicas: &target.replicas,
             samples: &samples,
             scale: target.view.scale,
             selector: target.observed_selector(was_held_out),
-            scaled_to_zero,
             woken: target.is_woken(&config, now.monotonic),
+            block: &block,
+        };
+        self.case = seen.case(self.name.as_deref(), now);
+        let mut observed = observe(&TargetSnapshot {
+            config: &config,
+            replicas: &target.replicas,
+            samples: &samples,
+            scale: target.view.scale,
+            selector: seen.selector,
+            scaled_to_zero,
+            woken: seen.woken,
             progress: &target.engines,
             startup_timeout,
             now: now.wall,

@@ -9,6 +9,7 @@ use llm_autoscaler_api::{
 };
 use llm_autoscaler_core::{Mode, Now, Profile};
 use llm_autoscaler_observe::draining::GatePermission;
+use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::{
@@ -53,6 +54,8 @@ pub(super) struct Role {
     pub(super) fresh: Arc<Notify>,
     /// Its decisions as they were last logged.
     pub(super) log: DecisionLog,
+    /// Its latest observation as the log has it; `None` while steps are not logged.
+    pub(super) case: Option<Value>,
 }
 
 impl Role {
@@ -81,6 +84,7 @@ impl Role {
             pod_monitor: PodMonitorReconciler::new(api, monitors, name.clone()),
             fresh: fresh.clone(),
             log: DecisionLog::default(),
+            case: None,
             name,
         }
     }
@@ -233,9 +237,12 @@ impl Role {
         target.progress = drainer.release(&mut target.drain);
     }
 
-    /// Reports that the step ended before a decision: one condition says why, and nothing else
-    /// changes.
+    /// Reports that the step ended before a decision: one condition says why. A recommendation goes
+    /// with its mode, and nothing else changes.
     pub(super) fn fail(&mut self, update: ConditionUpdate, is_terminal: bool) {
+        if !self.recommends() {
+            self.status.end_recommendation();
+        }
         let paused = report::paused_without_decision(&self.object, &self.reference());
         self.status.fail(update, is_terminal, paused, self.object.metadata.generation);
     }

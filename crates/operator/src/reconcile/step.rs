@@ -15,6 +15,7 @@ use crate::{
         execute::{Done, End, RoleDone, execute},
         role::Role,
         sight::RoleSight,
+        step_log::StepEnd,
     },
     status::{assemble, report},
 };
@@ -96,6 +97,7 @@ impl Autoscaler {
             let now = self.context.clock.now();
             let Some(mut sights) = self.observe(now) else {
                 // The first samples are on their way.
+                self.log_step(&StepEnd::Undecided, now);
                 result = Ok(());
                 break;
             };
@@ -107,6 +109,7 @@ impl Autoscaler {
             let _turn = self.turn_to_compute().await;
             self.report(&plan, &sights, &done, now);
             if done.end != End::Conflict {
+                self.log_step(&StepEnd::Done(&plan, &done), now);
                 result = if done.end == End::Complete { Ok(()) } else { Err(StepFailed) };
                 break;
             }
@@ -132,6 +135,7 @@ impl Autoscaler {
         let now = self.context.clock.now();
         let Some(sights) = self.observe(now) else { return };
         let plan = self.plan_by(&sights, now);
+        self.log_step(&StepEnd::Remembered, now);
         for ((role, plan), sight) in self.roles.iter_mut().zip(&plan.roles).zip(&sights) {
             if !sight.is_left_alone {
                 role.record(plan, sight, &RoleDone::Nothing, now);
@@ -203,7 +207,9 @@ impl Autoscaler {
         let (pace, namespace) = (&self.context.size_pace, self.object.namespace());
         let namespace = namespace.unwrap_or_default();
         let mut next = |writes| self.turn.next(pace, &namespace, writes, now.monotonic);
-        let plan = match is_paced.then(|| next(plan.count_writes())).flatten() {
+        let at = is_paced.then(|| next(plan.count_writes())).flatten();
+        self.paced = at.map(|at| at.since(now.monotonic));
+        let plan = match at {
             Some(at) => plan.put_off(now.wall_at(at)),
             None => plan,
         };

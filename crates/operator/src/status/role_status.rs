@@ -107,6 +107,20 @@ impl RoleStatus {
         self.set_or_remove(ConditionType::Paused, paused, generation, None);
     }
 
+    /// Removes the recommendation, because the mode asks for none. The size of the target is all
+    /// that is desired until the next decision, and that of the shadow is no size that it had.
+    pub(crate) fn end_recommendation(&mut self) {
+        self.conditions.remove(&ConditionType::Recommending);
+        let Some(target) = &mut self.target else { return };
+        if target.recommendation.take().is_some() {
+            target.desired_replicas = target.current_replicas;
+            self.desired_replicas = self.current_replicas;
+            if let Some(history) = &mut target.history {
+                history.record.replicas = None;
+            }
+        }
+    }
+
     /// Removes the conditions about the obstacle that [`fail`](Self::fail) recorded: the target was
     /// found, while that of another role was not.
     pub(crate) fn clear_obstacle(&mut self) {
@@ -249,7 +263,7 @@ fn only(targets: &[TargetStatus]) -> Option<&TargetStatus> {
 
 #[cfg(test)]
 mod tests {
-    use llm_autoscaler_api::conditions;
+    use llm_autoscaler_api::{RecommendationStatus, conditions};
 
     use super::*;
 
@@ -301,6 +315,30 @@ mod tests {
         let before = status.clone();
         status.clear_obstacle();
         assert_eq!(status, before);
+    }
+
+    #[test]
+    fn a_recommendation_ends_with_its_mode() {
+        let recommended = LLMAutoscalerStatus {
+            current_replicas: Some(5),
+            desired_replicas: Some(3),
+            targets: vec![TargetStatus {
+                current_replicas: 5,
+                desired_replicas: 3,
+                recommendation: Some(RecommendationStatus::default()),
+                ..TargetStatus::default()
+            }],
+            ..LLMAutoscalerStatus::default()
+        };
+        let mut status = RoleStatus::restored(&recommended, None);
+        let recommending =
+            ConditionUpdate::yes(ConditionType::Recommending, Reason::RecommendMode, "3 of 5");
+        status.set(recommending, Some(1), None);
+        status.end_recommendation();
+        let target = status.target.as_ref().unwrap();
+        assert!(!status.conditions.contains_key(&ConditionType::Recommending));
+        assert_eq!((target.desired_replicas, status.desired_replicas), (5, Some(5)));
+        assert_eq!(target.recommendation, None);
     }
 
     #[test]

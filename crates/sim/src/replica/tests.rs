@@ -9,6 +9,7 @@ fn job(arrived_at: f64, prompt_tokens: u32, output_tokens: u32) -> Job {
         prompt_tokens,
         prefill_tokens: prompt_tokens,
         output_tokens,
+        ends_with_prefill: false,
     }
 }
 

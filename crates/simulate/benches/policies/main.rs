@@ -5,7 +5,9 @@
 
 #![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a bench prints, and may fail")]
 
+mod pace;
 mod page;
+mod roles;
 mod scenarios;
 
 use llm_autoscaler_simulate::{Outcome, Scenario, clairvoyant, policy::policy};
@@ -54,6 +56,17 @@ fn main() {
         let section = page::section(&case, &rows);
         println!("{section}\n{:.1} s of CPU time\n", cpu_seconds() - start);
         page.add(&section);
+    }
+    if filter.as_ref().is_none_or(|filter| roles::NAME.contains(filter.as_str())) {
+        let section = roles::section(seeds);
+        println!("{section}");
+        page.add(&section);
+    }
+    if filter.as_ref().is_none_or(|filter| pace::NAME.contains(filter.as_str())) {
+        for section in pace::sections(&traces, seeds) {
+            println!("{section}");
+            page.add(&section);
+        }
     }
     if filter.is_none() {
         page.write();

@@ -16,7 +16,10 @@ of the product.
 Attainment is the share of requests with TTFT ≤ 2 s (or four times its own prefill) and a mean ITL ≤
 100 ms, over all arrivals after ten minutes of warm-up; requests that were refused, cut off or never
 finished have missed. Replica-hours are from creation to deletion. The bound is the clairvoyant
-policy; a ratio to it is given where the policy keeps the promise with every seed.";
+policy; a ratio to it is given where the policy keeps the promise with every seed.
+
+[behavior.md](behavior.md#what-deciding-with-each-sample-costs) says why an LLMAutoscaler with
+defaults differs from the HPA's formula at the same target; the last sections have the figures.";
 
 /// The page, section by section.
 pub(crate) struct Page {

@@ -92,7 +92,12 @@ pub(crate) fn cases(traces: &Traces) -> Vec<Case> {
         add(name, "the day with other starts", 4, Scenario { starts, ..base(day()) });
     }
     let queue = Scenario { routing: Routing::SharedQueue, ..base(step5()) };
-    add("step ×5, gateway queue", "requests wait at the gateway, which no page shows", 4, queue);
+    add(
+        "step ×5, gateway queue",
+        "requests wait at the gateway; in-flight and the HPAs read its page, and the peers that can read a gateway's queue see it",
+        4,
+        queue,
+    );
     let failing = Starts { failing: 0.02, ..Starts::default() };
     add("failing starts 2 %", "conv ×12", 12, Scenario { starts: failing, ..base(conv(12)) });
     let correlated = Starts { correlated: true, ..Starts::default() };
@@ -131,7 +136,6 @@ fn published() -> [Case; 2] {
         }),
         ..base(shape("constant:rate=1,length=1", fixed(1.0, 1.0)))
     };
-    let shift = "stairs:1800x6@6000+1000/2400x6@1000+4000";
     [
         Case {
             name: "llm-d's ramp",
@@ -142,15 +146,24 @@ fn published() -> [Case; 2] {
             scenario: ramp,
             limits: Limits { min: 3, max: 8 },
         },
-        Case {
-            name: "shape shift",
-            doc: "6 requests/s of 6000/1000 and then 1000/4000 tokens, profile q32-h100x2-fast",
-            scenario: Scenario {
-                starts,
-                profile: profile(),
-                ..base(shape(shift, fixed(1.0, 1.0)))
-            },
-            limits: Limits { min: 1, max: 16 },
-        },
+        shape_shift(),
     ]
+}
+
+/// Returns the scenario in which prompts become short and answers long.
+pub(crate) fn shape_shift() -> Case {
+    let shape = "stairs:1800x6@6000+1000/2400x6@1000+4000";
+    let lengths = Lengths::Lognormal { prompt: 1.0, output: 1.0, sigma: 0.0 };
+    let load =
+        Load::Synthetic(SyntheticLoad { shape: shape.parse().unwrap(), lengths, warm_up: WARM_UP });
+    Case {
+        name: "shape shift",
+        doc: "6 requests/s of 6000/1000 and then 1000/4000 tokens, profile q32-h100x2-fast",
+        scenario: Scenario {
+            starts: Starts { median: 100.0, ..Starts::default() },
+            profile: EngineProfile::named("q32-h100x2-fast").unwrap(),
+            ..base(load)
+        },
+        limits: Limits { min: 1, max: 16 },
+    }
 }

@@ -129,7 +129,7 @@ impl FromStr for Shape {
 
     fn from_str(text: &str) -> Result<Self, SimulateError> {
         let (kind, keys) = text.split_once(':').unwrap_or((text, ""));
-        if kind == "stairs" {
+        if kind == STAIRS {
             return stairs(keys).ok_or_else(|| {
                 SimulateError::new(format!(
                     "the stairs {keys} are to be SECONDSxRATE/…, such as 330x2/360x4@4000+1000"
@@ -168,16 +168,33 @@ impl FromStr for Shape {
                 let weekends = kind == "week";
                 Self { kind: Kind::Days { peak, low, ripple, period, weekends }, length }
             }
-            _ => {
-                return Err(SimulateError::new(format!(
-                    "there is no shape {kind}; there are constant, step, ramp, bursts, day, week \
-                     and stairs"
-                )));
-            }
+            _ => return Err(no_shape(kind)),
         };
-        keys.finish()?;
         Ok(shape)
     }
+}
+
+/// The kinds of shapes with keys, and the keys of each.
+const KEYS: [(&str, &[&str]); 6] = [
+    ("constant", &["rate", "length"]),
+    ("step", &["base", "peak", "at", "for", "length"]),
+    ("ramp", &["base", "peak", "at", "for", "length"]),
+    ("bursts", &["base", "peak", "every", "for", "length"]),
+    ("day", &["peak", "low", "ripple", "length"]),
+    ("week", &["peak", "low", "ripple", "length"]),
+];
+/// The kind of a shape that is a list.
+const STAIRS: &str = "stairs";
+
+/// Returns true if a shape has this name.
+pub(crate) fn is_shape(name: &str) -> bool {
+    name == STAIRS || KEYS.iter().any(|(kind, _)| *kind == name)
+}
+
+fn no_shape(kind: &str) -> SimulateError {
+    let kinds: Vec<&str> = KEYS.iter().map(|(kind, _)| *kind).collect();
+    let kinds = kinds.join(", ");
+    SimulateError::new(format!("there is no shape {kind}; there are {kinds} and {STAIRS}"))
 }
 
 fn stairs(text: &str) -> Option<Shape> {
@@ -211,6 +228,7 @@ struct Keys<'a> {
 
 impl<'a> Keys<'a> {
     fn parse(kind: &'a str, text: &'a str) -> Result<Self, SimulateError> {
+        let (_, known) = KEYS.iter().find(|it| it.0 == kind).ok_or_else(|| no_shape(kind))?;
         let mut values = BTreeMap::new();
         for pair in text.split(',').filter(|pair| !pair.is_empty()) {
             let parsed = pair.split_once('=');
@@ -221,6 +239,12 @@ impl<'a> Keys<'a> {
                     "{pair} in the shape {kind} is to be KEY=NUMBER"
                 )));
             };
+            if !known.contains(&key) {
+                let known = known.join(", ");
+                return Err(SimulateError::new(format!(
+                    "the shape {kind} takes no {key}; it takes {known}"
+                )));
+            }
             values.insert(key, value);
         }
         Ok(Self { kind, values })
@@ -230,13 +254,6 @@ impl<'a> Keys<'a> {
         self.values.remove(key).or(default).ok_or_else(|| {
             SimulateError::new(format!("the shape {} has no {key}; add {key}=NUMBER", self.kind))
         })
-    }
-
-    fn finish(self) -> Result<(), SimulateError> {
-        match self.values.keys().next() {
-            None => Ok(()),
-            Some(key) => Err(SimulateError::new(format!("the shape {} takes no {key}", self.kind))),
-        }
     }
 }
 
@@ -283,7 +300,8 @@ mod tests {
         for (shape, expected) in [
             ("wave:rate=1", "no shape wave"),
             ("constant:rate=1", "has no length"),
-            ("constant:rate=1,length=5,low=2", "takes no low"),
+            ("constant:rate=1,length=5,low=2", "takes no low; it takes rate, length"),
+            ("step:base=8,peek=30", "takes no peek; it takes base, peak, at, for, length"),
             ("constant:rate=x,length=5", "rate=x"),
             ("constant:rate=-1,length=5", "rate=-1"),
             ("stairs:330", "SECONDSxRATE"),

@@ -1,5 +1,7 @@
 //! The time of pods by their state, which is what a fleet costs.
 
+use std::{iter::Sum, ops::AddAssign};
+
 use super::pod::{Pod, PodPhase};
 
 /// The number of pods that have a node, by their state.
@@ -11,6 +13,14 @@ pub(crate) struct States {
     pub(crate) starting: u32,
     /// Those on their way out: out of service, or terminating.
     pub(crate) draining: u32,
+}
+
+impl AddAssign for States {
+    fn add_assign(&mut self, other: Self) {
+        self.serving += other.serving;
+        self.starting += other.starting;
+        self.draining += other.draining;
+    }
 }
 
 /// The replica-seconds of each state.
@@ -25,6 +35,16 @@ impl StateSeconds {
     /// Returns the replica-seconds of all states.
     pub(crate) fn sum(self) -> f64 {
         self.serving + self.starting + self.draining
+    }
+}
+
+impl Sum for StateSeconds {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |sum, each| Self {
+            serving: sum.serving + each.serving,
+            starting: sum.starting + each.starting,
+            draining: sum.draining + each.draining,
+        })
     }
 }
 

@@ -12,7 +12,7 @@ use super::{
     },
     slo::SloMode,
 };
-use crate::{error::SimulateError, profile::EngineProfile, score::Promise};
+use crate::{arrivals::is_shape, error::SimulateError, profile::EngineProfile, score::Promise};
 
 /// Everything of a scenario that a policy is configured with.
 #[derive(Debug, Clone, PartialEq)]
@@ -25,6 +25,8 @@ pub struct PolicyContext {
     pub engine: EngineProfile,
     /// The time that pages take to arrive, in seconds.
     pub delay: f64,
+    /// True if requests wait at a gateway. Policies by requests read its page then.
+    pub has_gateway: bool,
 }
 
 /// A policy by name, and what it stands for.
@@ -97,31 +99,14 @@ pub const POLICIES: &[PolicyInfo] = &[
 /// Fails if there is no such policy, or if it takes no such number; the error lists those that
 /// there are.
 pub fn policy(text: &str, context: &PolicyContext) -> Result<Box<dyn Autoscaler>, SimulateError> {
-    let (limits, delay) = (context.limits, context.delay);
-    let (name, number) = text.split_once('=').map_or((text, None), |(name, it)| (name, Some(it)));
-    let info = POLICIES.iter().find(|info| info.name == name).ok_or_else(|| {
-        let names = POLICIES.iter().map(|info| info.name).chain([CLAIRVOYANT]);
-        let names: Vec<&str> = names.collect();
-        SimulateError::new(format!("there is no policy {name}; there are {}", names.join(", ")))
-    })?;
-    let knob = match (number, info.knob) {
-        (None, knob) => knob.map_or(0.0, |(_, default)| default),
-        (Some(_), None) => {
-            return Err(SimulateError::new(format!("the policy {name} takes no number")));
-        }
-        (Some(number), Some((what, default))) => {
-            let number = number.parse().ok().filter(|it: &f64| it.is_finite() && *it > 0.0);
-            number.ok_or_else(|| {
-                let example = format!("{name}={default}");
-                SimulateError::new(format!("the {what} of {text} is to be a number: {example}"))
-            })?
-        }
-    };
+    let limits = context.limits;
+    let (info, knob) = named(text)?;
+    let name = info.name;
     Ok(match name {
         "static" => Box::new(Fixed(limits.clamp(knob))),
-        "in-flight" => by_signal("InFlightRequests", knob, limits, Profile::Default, delay)?,
-        "hpa-queue" => by_signal("WaitingRequests", knob, limits, Profile::HpaExact, delay)?,
-        "hpa-in-flight" => by_signal("InFlightRequests", knob, limits, Profile::HpaExact, delay)?,
+        "in-flight" => by_signal("InFlightRequests", knob, Profile::Default, context)?,
+        "hpa-queue" => by_signal("WaitingRequests", knob, Profile::HpaExact, context)?,
+        "hpa-in-flight" => by_signal("InFlightRequests", knob, Profile::HpaExact, context)?,
         "slo" => Box::new(SloMode::new(context.promise, limits, context.engine.kv_tokens)),
         "kpa" => Box::new(Knative::new(knob, limits)),
         "apa" => Box::new(Aibrix::by_kv_usage(knob, limits)),
@@ -132,6 +117,46 @@ pub fn policy(text: &str, context: &PolicyContext) -> Result<Box<dyn Autoscaler>
         "slo-aware" => Box::new(SloAware::new(context.promise, limits)),
         _ => Box::new(TokenAware::new(prefill_rate(&context.engine), limits)),
     })
+}
+
+/// Returns the policy that a text names, and its number.
+fn named(text: &str) -> Result<(PolicyInfo, f64), SimulateError> {
+    let name = text.split(['=', ':', ',']).next().unwrap_or_default();
+    let number = text.strip_prefix(name).filter(|rest| !rest.is_empty());
+    let info = POLICIES.iter().find(|info| info.name == name).ok_or_else(|| no_policy(name))?;
+    let knob = match (number, info.knob) {
+        (None, knob) => knob.map_or(0.0, |(_, default)| default),
+        (Some(_), None) => {
+            let problem =
+                format!("{text}: the policy {name} has no knob; name it without a number");
+            return Err(SimulateError::new(problem));
+        }
+        (Some(number), Some((what, default))) => {
+            let number = number.strip_prefix('=').and_then(|number| number.parse().ok());
+            number.filter(|it: &f64| it.is_finite() && *it > 0.0).ok_or_else(|| {
+                SimulateError::new(format!(
+                    "{text}: the only knob of the policy {name} is a number above 0, its {what}: \
+                     write {name}={default}"
+                ))
+            })?
+        }
+    };
+    Ok((*info, knob))
+}
+
+fn no_policy(name: &str) -> SimulateError {
+    if is_shape(name) {
+        let problem =
+            format!("{name} is a shape of the load, and no policy; give it by --arrivals");
+        return SimulateError::new(problem);
+    }
+    let name_and_knob = |info: &PolicyInfo| match info.knob {
+        Some((what, default)) => format!("{}={default} ({what})", info.name),
+        None => info.name.to_owned(),
+    };
+    let names = POLICIES.iter().map(name_and_knob).chain([CLAIRVOYANT.to_owned()]);
+    let names: Vec<String> = names.collect();
+    SimulateError::new(format!("there is no policy {name}; there are {}", names.join(", ")))
 }
 
 /// Returns the prompt tokens that a replica computes in a second, in full steps.
@@ -145,25 +170,33 @@ fn prefill_rate(engine: &EngineProfile) -> f64 {
 fn by_signal(
     signal: &str,
     target: f64,
-    limits: Limits,
     profile: Profile,
-    delay: f64,
+    context: &PolicyContext,
 ) -> Result<Box<dyn Autoscaler>, SimulateError> {
-    let source = match profile {
-        Profile::HpaExact => {
-            json!([{"scrape": {"intervalSeconds": 15, "timeoutSeconds": 5}}])
-        }
-        _ => json!(null),
+    let times = match profile {
+        Profile::HpaExact => json!({"intervalSeconds": 15, "timeoutSeconds": 5}),
+        _ => json!({}),
     };
+    let mut gateway = times.clone();
+    gateway["podSelector"] = json!({"matchLabels": {"app": "gateway"}});
+    gateway["gateway"] = json!("EndpointPicker");
+    let sources = match (context.has_gateway, profile) {
+        (false, Profile::HpaExact) => json!([{"scrape": times}]),
+        (false, _) => json!(null),
+        // Its total is what the target has to serve; the pods lack what has not reached them.
+        (true, Profile::HpaExact) => json!([{"scrape": gateway}]),
+        (true, _) => json!([{"scrape": gateway}, {"scrape": times}]),
+    };
+    let Limits { min, max } = context.limits;
     let spec: LLMAutoscalerSpec = serde_json::from_value(json!({
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "llm"},
-        "engine": "VLLM", "minReplicas": limits.min, "maxReplicas": limits.max,
-        "sources": source,
+        "engine": "VLLM", "minReplicas": min, "maxReplicas": max,
+        "sources": sources,
         "metrics": [{
             "signal": signal,
             "target": {"type": "AverageValue", "averageValue": target.to_string()},
         }],
     }))
     .map_err(|error| SimulateError::new(format!("the spec of a policy: {error}")))?;
-    Ok(Box::new(Spec::new(&spec, profile, delay)?))
+    Ok(Box::new(Spec::new(&spec, profile, context.delay)?))
 }

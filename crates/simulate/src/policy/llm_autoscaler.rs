@@ -4,30 +4,29 @@
 //! writes of a plan are taken over.
 
 mod drain;
+mod gateway;
 mod pages;
 mod pods;
 mod reason;
+mod record;
+mod role;
+mod sources;
 mod spec;
 
-use std::time::Duration;
+use std::{slice, time::Duration};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use llm_autoscaler_api::{LLMAutoscalerSpec, TargetConfig};
+use llm_autoscaler_api::LLMAutoscalerSpec;
 use llm_autoscaler_core::{
-    Config, DrainObservation, Monotonic, Now, Profile, Resize, RoleMemory, RoleObservation, Scale,
-    Selector, Write, WriteBlock, plan,
-};
-use llm_autoscaler_observe::{
-    observer::{Observations, TargetSnapshot, observe},
-    progress::ProgressTracker,
-    promise::PromiseTracker,
-    replicas::Replicas,
-    samples::Samples,
-    startup_tracker::StartupTracker,
+    Config, Monotonic, Now, Profile, RoleMemory, RoleObservation, StepPlan, Write, plan,
 };
 
-use self::{drain::Drain, pages::Pages, pods::Pods};
-use super::{Autoscaler, Step, Timing};
+use self::{
+    record::Record,
+    role::{Role, RoleSight},
+    sources::Sources,
+};
+use super::{Autoscaler, RoleAutoscaler, Step, Timing};
 use crate::{error::SimulateError, sight::Sight};
 
 /// The operator's longest time between two decisions, in seconds.
@@ -40,19 +39,14 @@ const SHORTEST_INTERVAL: f64 = 0.5;
 /// An `LLMAutoscaler` with this spec.
 #[derive(Debug)]
 pub struct Spec {
+    simulated: LLMAutoscalerSpec,
     config: Config,
-    target: TargetConfig,
+    /// Its roles: prefill and decode, or one without a name.
+    roles: Vec<Role>,
     profile: Profile,
     interval: f64,
     notes: Vec<String>,
-    memory: RoleMemory,
-    pods: Pods,
-    pages: Pages,
-    starts: StartupTracker,
-    engines: ProgressTracker,
-    promise: PromiseTracker,
-    drain: Drain,
-    is_decided: bool,
+    record: Record,
 }
 
 impl Spec {
@@ -67,21 +61,19 @@ impl Spec {
         delay: f64,
     ) -> Result<Self, SimulateError> {
         let simulated = spec::simulated(spec, profile)?;
-        let pages = Pages::new(&simulated.target, simulated.interval, simulated.timeout, delay);
+        let (interval, timeout) = (simulated.interval, simulated.timeout);
+        let roles = simulated.roles.into_iter().map(|role| {
+            let sources = Sources::new(&role.target, interval, timeout, delay);
+            Role::new(role, sources)
+        });
         Ok(Self {
-            pods: Pods::new(simulated.target.drain.is_some()),
-            drain: Drain::new(&simulated.target),
+            roles: roles.collect(),
             config: simulated.config,
-            target: simulated.target,
             profile,
-            interval: simulated.interval.as_secs_f64(),
+            interval: interval.as_secs_f64(),
             notes: simulated.notes,
-            memory: RoleMemory::default(),
-            pages,
-            starts: StartupTracker::default(),
-            engines: ProgressTracker::default(),
-            promise: PromiseTracker::default(),
-            is_decided: false,
+            record: Record::default(),
+            simulated: simulated.spec,
         })
     }
 
@@ -89,7 +81,7 @@ impl Spec {
     /// without them the requests in flight decide.
     #[must_use]
     pub fn with_kv_cache(mut self, tokens: u64) -> Self {
-        self.pages.set_kv_tokens(tokens);
+        self.roles.iter_mut().for_each(|role| role.sources.set_kv_tokens(tokens));
         self
     }
 
@@ -98,111 +90,107 @@ impl Spec {
         &self.notes
     }
 
-    /// Returns the lower limit of the size.
-    pub fn min_replicas(&self) -> u32 {
-        u32::try_from(self.target.policy.min_replicas).unwrap_or_default()
+    /// Returns the spec as it is simulated.
+    pub fn simulated(&self) -> &LLMAutoscalerSpec {
+        &self.simulated
     }
 
-    fn observe(
-        &mut self,
-        replicas: &Replicas,
-        samples: &Samples,
-        size: i32,
-        now: Now,
-    ) -> Observations {
-        let vitals = self.target.vitals.as_ref();
-        self.engines.observe(vitals, replicas, samples, now.monotonic);
-        let mut observed = observe(&TargetSnapshot {
-            config: &self.target,
-            replicas,
-            samples,
-            scale: Scale { current: size, status: size },
-            selector: Selector::Valid,
-            scaled_to_zero: false,
-            woken: false,
-            progress: &self.engines,
-            startup_timeout: self.memory.startup_times.startup_timeout(),
-            now: now.wall,
-        });
-        let slo = self.target.slo.as_ref().map(|slo| (slo, self.target.engine));
-        let states = &observed.usable.observation.replicas;
-        self.promise.observe(slo, replicas, states, samples, size, now);
-        observed.set_promised(self.promise.promised());
-        observed
+    /// Returns true if it has the roles prefill and decode, so that it scales two pools.
+    pub fn has_roles(&self) -> bool {
+        self.roles.len() > 1
     }
 
-    fn begin_step(&mut self, replicas: &Replicas, size: i32, now: Now) {
-        let timeout = self.memory.startup_times.startup_timeout();
-        let resize = || {
-            let states = replicas.states_without_samples(now.wall, timeout);
-            Resize { current: size, desired: replicas.counts(&states).staying(size) }
-        };
-        let longest_gap = Duration::from_secs_f64(2.0 * SYNC_PERIOD);
-        self.memory.begin_step(&self.target.policy, resize, now, longest_gap);
+    /// Has each step sent to a receiver before it is decided, in the format of a case of
+    /// `llm-autoscaler evaluate`. A case of the [simulated](Self::simulated) spec with these steps
+    /// has the answers of this autoscaler, unless its clock is set meanwhile.
+    pub fn record_steps(&mut self, receiver: Box<dyn FnMut(serde_json::Value)>) {
+        self.record = Record::to(receiver);
+    }
+
+    /// Makes one step of all roles. There is a sight for each of them.
+    fn steps(&mut self, sights: &[Sight<'_>]) -> Vec<Step> {
+        let nothing = vec![Step::default(); sights.len()];
+        let Some(now) = sights.first().map(time) else { return nothing };
+        let records = self.record.is_there();
+        let roles = self.roles.iter_mut().zip(sights);
+        let mut observed: Vec<RoleSight> =
+            roles.map(|(role, sight)| role.observe(sight, records, now)).collect();
+        self.record.add(now, observed.iter_mut().filter_map(|sight| sight.case.take()));
+        if observed.iter().any(|sight| sight.waits) {
+            let waiting = self.roles.iter_mut().zip(&observed).filter(|(_, sight)| sight.waits);
+            waiting.for_each(|(role, _)| role.memory.await_samples());
+            return nothing;
+        }
+        if self.config.shared.is_some() {
+            let roles = self.roles.iter_mut().zip(&observed);
+            roles.for_each(|(role, sight)| role.record_lag(sight, now));
+        }
+        let plan = self.plan(&observed, now);
+        let mut writes = plan.writes();
+        let mut written: Vec<Option<Write>> = vec![None; self.roles.len()];
+        while let Some(write) = writes.next_write() {
+            writes.record(write, true);
+            written[write.role] = Some(write);
+        }
+        let roles = self.roles.iter_mut().zip(&plan.roles).zip(observed.iter().zip(written));
+        let mut steps: Vec<Step> = roles
+            .map(|((role, plan), (sight, written))| role.carry_out(plan, sight, written, now))
+            .collect();
+        let is_near = plan.roles.iter().any(|role| role.near_target);
+        if is_near && self.profile != Profile::HpaExact {
+            let near = (self.interval * NEAR_TARGET).max(SHORTEST_INTERVAL).min(self.interval);
+            for step in &mut steps {
+                step.scrape_in = Some(near);
+            }
+        }
+        steps
+    }
+
+    fn plan(&self, sights: &[RoleSight], now: Now) -> StepPlan {
+        let memory: Vec<&RoleMemory> = self.roles.iter().map(|role| &role.memory).collect();
+        let observed: Vec<RoleObservation<'_>> = sights.iter().map(RoleSight::for_plan).collect();
+        plan(&self.config, &memory, &observed, now)
+    }
+
+    fn times(&self) -> Timing {
+        Timing {
+            scrape_every: self.interval,
+            decide_every: SYNC_PERIOD,
+            decides_on_scrapes: self.profile != Profile::HpaExact,
+        }
+    }
+
+    fn has_gateway(&self) -> bool {
+        self.roles.iter().any(|role| role.sources.has_gateway())
     }
 }
 
 impl Autoscaler for Spec {
     fn timing(&self) -> Timing {
-        let is_hpa = self.profile == Profile::HpaExact;
-        Timing {
-            scrape_every: self.interval,
-            decide_every: SYNC_PERIOD,
-            decides_on_scrapes: !is_hpa,
-        }
+        self.times()
+    }
+
+    fn reads_gateway(&self) -> bool {
+        self.has_gateway()
     }
 
     fn step(&mut self, sight: &Sight<'_>) -> Step {
-        let now = time(sight);
-        let size = i32::try_from(sight.requested).unwrap_or(i32::MAX);
-        let replicas = self.pods.follow(sight.pods);
-        self.starts.observe(&replicas, &mut self.memory.startup_times, now.wall);
-        self.begin_step(&replicas, size, now);
-        let samples = self.pages.samples(sight);
-        let observed = self.observe(&replicas, &samples, size, now);
-        if observed.usable.findings.warming_up && !self.is_decided {
-            self.memory.await_samples();
-            return Step::default();
-        }
-        self.is_decided = true;
-        let drain = self.drain.observe(&replicas, &samples, now.wall);
-        let block = WriteBlock::default();
-        let role = RoleObservation {
-            usable: &observed.usable.observation,
-            beyond_doubt: observed.beyond_doubt.as_ref().map(|sight| &sight.observation),
-            states: &observed.usable.states(),
-            counts: replicas.counts(&observed.usable.observation.replicas),
-            block,
-            drain: drain.observation.clone(),
-        };
-        let plan = plan(&self.config, &[&self.memory], &[role], now);
-        let Some(role) = plan.roles.first() else { return Step::default() };
-        let closed = self.drain.carry_out(&role.drain, &drain, &replicas, now.wall);
-        let mut writes = plan.writes();
-        let written = writes.next_write();
-        if let Some(write) = written {
-            writes.record(write, true);
-            self.drain.record_write(&role.drain, &drain, &replicas, now.wall);
-        }
-        self.memory.record(&self.target.policy, &role.decision, block, written, now);
-        let near = (self.interval * NEAR_TARGET).max(SHORTEST_INTERVAL).min(self.interval);
-        let is_hpa = self.profile == Profile::HpaExact;
-        let promised = self.promise.size();
-        let why = written.map(|_| reason::of(&self.target, &role.decision, promised));
-        Step {
-            why,
-            size: written.map(|Write { to, .. }| u32::try_from(to).unwrap_or_default()),
-            closed: closed.map(|names| names.iter().filter_map(|name| pods::id(name)).collect()),
-            scrape_in: (role.near_target && !is_hpa).then_some(near),
-        }
+        self.steps(slice::from_ref(sight)).pop().unwrap_or_default()
     }
 }
 
-/// What a scale-down that drains rests on.
-struct DrainSight {
-    observation: DrainObservation,
-    /// For each candidate, its place in the list of replicas.
-    places: Vec<usize>,
+impl RoleAutoscaler for Spec {
+    fn timing(&self) -> Timing {
+        self.times()
+    }
+
+    fn reads_gateway(&self) -> bool {
+        self.has_gateway()
+    }
+
+    fn step(&mut self, sights: &[Sight<'_>]) -> Vec<Step> {
+        self.steps(sights)
+    }
 }
 
 /// Returns the time of a step.

@@ -73,7 +73,7 @@ pub(crate) async fn run(cluster: &Arc<Cluster>) -> Result<()> {
     Ok(())
 }
 
-fn hpa() -> Result<HorizontalPodAutoscaler> {
+pub(crate) fn hpa() -> Result<HorizontalPodAutoscaler> {
     let object = json!({
         "apiVersion": "autoscaling/v2",
         "kind": "HorizontalPodAutoscaler",
@@ -92,7 +92,7 @@ fn hpa() -> Result<HorizontalPodAutoscaler> {
 }
 
 /// Applies ours with a mode.
-async fn set_mode(stage: &Stage, mode: &str) -> Result<()> {
+pub(crate) async fn set_mode(stage: &Stage, mode: &str) -> Result<()> {
     let spec = json!({
         "mode": mode,
         "maxReplicas": 8,
@@ -106,12 +106,12 @@ async fn set_mode(stage: &Stage, mode: &str) -> Result<()> {
 }
 
 /// Sets the queue, all of which is at one pod.
-fn queue(stage: &Stage, waiting: u64) {
+pub(crate) fn queue(stage: &Stage, waiting: u64) {
     stage.script.set(&format!("{}/a-0", stage.namespace), Page::waiting(waiting));
 }
 
 /// Waits until the status has these sizes: that of the target, and the recommended one.
-async fn both(stage: &Stage, current: i32, desired: i32) -> Result<()> {
+pub(crate) async fn both(stage: &Stage, current: i32, desired: i32) -> Result<()> {
     let (began, mut seen) = (Instant::now(), Vec::new());
     loop {
         let status = stage.status("a").await?;
@@ -168,7 +168,7 @@ async fn the_switch_is_no_jump(stage: &Stage) -> Result<()> {
 }
 
 /// Reads the writes of the operator in the namespace from the audit log: time and resource.
-fn writes(stage: &Stage) -> Result<Vec<(DateTime<Utc>, String)>> {
+pub(crate) fn writes(stage: &Stage) -> Result<Vec<(DateTime<Utc>, String)>> {
     let log = std::fs::read_to_string(stage.control_plane().audit_log())?;
     let events = log.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     let write = |event: Value| {

@@ -13,12 +13,14 @@
 //!   values in the status, which ours writes no more often than that.
 //! - The number of repetitions of an event.
 //!
-//! One scenario more has no twins: an LLMAutoscaler that only recommends stands beside an HPA.
+//! Two scenarios more have no twins: an LLMAutoscaler that only recommends stands beside an HPA,
+//! and beside a ScaledObject.
 
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
 mod beside;
 mod pair;
+mod scaled_object;
 mod timelines;
 mod view;
 
@@ -109,16 +111,28 @@ async fn run(cluster: &Arc<Cluster>, timeline: &Timeline) -> bool {
     result.is_ok()
 }
 
-/// Runs the scenario without twins; `None` if it is not chosen.
-async fn run_beside(cluster: &Arc<Cluster>, filter: &str) -> Option<bool> {
-    if !beside::NAME.contains(filter) {
+/// Runs those of the scenarios without twins that are chosen.
+async fn run_beside(cluster: &Arc<Cluster>, filter: &str) -> Vec<bool> {
+    let beside_hpa = report(beside::NAME, filter, beside::run(cluster));
+    let beside_scaled_object = report(scaled_object::NAME, filter, scaled_object::run(cluster));
+    let (one, other) = join(beside_hpa, beside_scaled_object).await;
+    one.into_iter().chain(other).collect()
+}
+
+/// Runs a scenario and prints its result; `None` if it is not chosen.
+async fn report(
+    name: &str,
+    filter: &str,
+    scenario: impl Future<Output = Result<()>>,
+) -> Option<bool> {
+    if !name.contains(filter) {
         return None;
     }
-    let (began, result) = (Instant::now(), beside::run(cluster).await);
+    let (began, result) = (Instant::now(), scenario.await);
     let seconds = began.elapsed().as_secs_f64();
     match &result {
-        Ok(()) => println!("test {} ... ok ({seconds:.1} s)", beside::NAME),
-        Err(error) => println!("test {} ... FAILED ({seconds:.1} s)\n    {error:#}", beside::NAME),
+        Ok(()) => println!("test {name} ... ok ({seconds:.1} s)"),
+        Err(error) => println!("test {name} ... FAILED ({seconds:.1} s)\n    {error:#}"),
     }
     Some(result.is_ok())
 }

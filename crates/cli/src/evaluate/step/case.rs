@@ -43,6 +43,8 @@ pub(super) enum ProfileName {
 pub(super) struct StepCase {
     pub(super) t: Seconds,
     pub(super) paused: Option<bool>,
+    /// The time for which the writes of this step wait for the pace of their namespace.
+    pub(super) paced_for_seconds: Option<Seconds>,
     #[serde(default)]
     pub(super) roles: Vec<RoleCase>,
 }
@@ -79,6 +81,7 @@ pub(super) enum SelectorCase {
     Missing,
     Invalid,
     Ambiguous,
+    Unknown,
 }
 
 /// A pod that the selector matches.

@@ -181,6 +181,7 @@ impl Target {
                 SelectorCase::Missing => Selector::Missing,
                 SelectorCase::Invalid => Selector::Invalid,
                 SelectorCase::Ambiguous => Selector::Ambiguous,
+                SelectorCase::Unknown => Selector::Unknown,
             },
             scaled_to_zero: self.scaled_to_zero,
             woken: self.cluster.woken,

@@ -13,7 +13,7 @@ use llm_autoscaler_observe::{
     workload::Workload,
 };
 
-use super::DrainSight;
+use super::role::DrainSight;
 
 /// The drains between steps.
 #[derive(Debug)]
@@ -43,6 +43,11 @@ impl Drain {
             target: config.target.clone(),
             memory,
         }
+    }
+
+    /// Returns the target's own object, if scale-downs drain.
+    pub(super) fn workload(&self) -> Option<&Workload> {
+        self.memory.workload.as_ref().filter(|_| self.is_used)
     }
 
     /// Returns what a scale-down that drains rests on.
