@@ -9,10 +9,11 @@ use crate::checkout::Checkout;
 /// The pages.
 const PAGES: [&str; 2] = ["docs/security.md", "docs/versions.md"];
 /// The crates that a name may begin with; any other name is of a module of the operator.
-const CRATES: [&str; 5] = ["api", "cli", "convert", "core", "engines"];
+const CRATES: [&str; 6] = ["api", "cli", "convert", "core", "engines", "observe"];
 /// The suites of scenarios that a name may begin with.
-const SUITES: [&str; 10] = [
-    "coexist", "doubt", "e2e", "failover", "gitops", "install", "rbac", "targets", "tenants", "ui",
+const SUITES: [&str; 11] = [
+    "coexist", "doubt", "e2e", "failover", "gitops", "install", "rbac", "slo", "targets", "tenants",
+    "ui",
 ];
 
 /// Returns the number of tests that the pages name, and those that do not exist.

@@ -45,7 +45,7 @@ pub struct Cell {
     pub output_tokens: f64,
     /// The seconds of pods that Prometheus had as scrape targets.
     pub existing: f64,
-    /// The seconds of pods whose engine had a page.
+    /// The seconds of pods with a page of their engine.
     pub serving: f64,
     /// The seconds of serving pods between two scrapes that are too far apart.
     pub unseen: f64,

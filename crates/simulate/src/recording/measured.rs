@@ -30,7 +30,7 @@ pub struct Measured {
     /// The hours of all replicas, starting ones included as far as they were scraped. Times without
     /// samples are not in it.
     pub replica_hours: f64,
-    /// The hours of replicas whose engine had a page.
+    /// The hours of replicas with a page of their engine.
     pub serving_hours: f64,
     /// The mean number of replicas while there were samples.
     pub mean_replicas: f64,
@@ -43,7 +43,7 @@ pub struct Measured {
     /// The times between two tokens, of all tokens of all requests.
     pub itl: Option<Latency>,
     /// The number of replicas over time: seconds since the start of the recording, replicas, and
-    /// those whose engine had a page.
+    /// those with a page of their engine.
     pub fleet: Vec<(f64, u32, u32)>,
 }
 

@@ -137,10 +137,10 @@ fn a_pod_that_was_not_seen_before_began_at_zero_and_one_of_the_first_scrape_did_
     assert!((server.requests() - 11.0).abs() < 1e-6);
     let counts = server.record(100, 100).unwrap().counts;
     assert_eq!((counts.before_first_scrape, counts.unknown_starts), (9, 1));
-    // Both are there from the start: how long, nobody knows.
+    // Both are there from the start, for an unknown time.
     let server = steady(&old).engine("b", "10.0.0.2:8000", &[(15, 7, 2), (25, 9, 2)]);
     assert!((server.requests() - 2.0).abs() < 1e-6);
-    // A target whose page was not there yet has an engine that is new.
+    // A target without a page has no engine yet, so the next page is of a new one.
     let loading = [(12, 0), (22, 0)];
     let server = steady(&old).with("b", "up", &[("instance", "10.0.0.2:8000")], &loading).engine(
         "b",
