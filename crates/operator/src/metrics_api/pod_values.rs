@@ -36,8 +36,8 @@ use crate::{
 
 /// The age of a page that answers without another scrape.
 const FRESH: Duration = Duration::from_millis(500);
-/// The longest wait for a page that has answered before.
-const REFRESHED_WITHIN: Duration = Duration::from_millis(750);
+/// The longest wait for a page that has answered before: longer than the usual timeout of a scrape.
+const REFRESHED_WITHIN: Duration = Duration::from_millis(1250);
 /// The longest wait for the first sample of a number.
 const FIRST_WITHIN: Duration = Duration::from_millis(2500);
 /// The time after which the scale of a target is read again, for its selector.
@@ -279,7 +279,7 @@ impl PodValues {
         let names = members.keys().zip(chosen).filter(|(_, chosen)| **chosen);
         let names: HashSet<&str> = names.map(|(name, _)| name.as_str()).collect();
         sources.update_subscriptions(members, began);
-        sources.demand(|name| names.contains(name), FRESH, began);
+        let is_scraped_anew = sources.demand(|name| names.contains(name), FRESH, began);
         loop {
             // The notice of a scrape that ends from here on is not missed.
             let woken = number.wake.notified();
@@ -292,6 +292,8 @@ impl PodValues {
             let within = outcomes.iter().flatten().map(|outcome| match outcome {
                 Outcome::Pending => FIRST_WITHIN,
                 Outcome::Number(_, age) if *age > FRESH + waited => REFRESHED_WITHIN,
+                // The scrape before has failed, and this one may not.
+                Outcome::None(_) if is_scraped_anew => REFRESHED_WITHIN,
                 Outcome::Number(..) | Outcome::None(_) => Duration::ZERO,
             });
             let left = within.max().unwrap_or_default().saturating_sub(waited);

@@ -147,19 +147,23 @@ impl PageView {
         }
     }
 
-    /// Has the pages of chosen pods scraped at once where the last one is older than this.
+    /// Has the pages of chosen pods scraped at once where the last one is older than this. Returns
+    /// whether there are any.
     pub(crate) fn demand(
         &self,
         is_chosen: impl Fn(&str) -> bool,
         oldest: Duration,
         now: Monotonic,
-    ) {
+    ) -> bool {
+        let mut is_any = false;
         let chosen = self.pages.iter().filter(|page| is_chosen(&page.pod_name));
         for PageOfView { page, .. } in chosen.filter_map(|page| page.subscription.as_ref()) {
             if page.state().demand(oldest, now) {
                 page.changed.notify_one();
+                is_any = true;
             }
         }
+        is_any
     }
 
     /// Returns the latest samples of a measure on the pages of these pods, in their order.

@@ -213,18 +213,20 @@ impl Sources {
     }
 
     /// Has the pages of chosen pods of the target scraped at once where the last one is older than
-    /// this. Servers are queried on their schedule.
+    /// this. Returns whether there are any. Servers are queried on their schedule.
     pub(crate) fn demand(
         &self,
         is_chosen: impl Fn(&str) -> bool,
         oldest: Duration,
         now: Monotonic,
-    ) {
+    ) -> bool {
+        let mut is_any = false;
         for source in &self.list {
             if let SourceKind::OwnPods(pages) = &source.kind {
-                pages.demand(&is_chosen, oldest, now);
+                is_any |= pages.demand(&is_chosen, oldest, now);
             }
         }
+        is_any
     }
 
     /// Returns when one of the other pods has been created, deleted or changed.
