@@ -53,8 +53,8 @@ fn commands_in_the_docs_print_what_the_docs_say() {
     assert!(count >= 6, "only {count} commands were found");
 }
 
-/// docs/operations.md has a row for every flag of `run`, with its default and its variable. Wake
-/// calls have theirs in docs/targets.md.
+/// docs/operations.md has a row for every flag of `run`, with its default and its variable. Those of
+/// wake calls are in docs/targets.md, and those of the metrics APIs in docs/metrics-api.md.
 #[test]
 fn every_flag_of_run_is_in_the_docs() {
     let output = Command::new(env!("CARGO_BIN_EXE_llm-autoscaler"))
@@ -64,10 +64,15 @@ fn every_flag_of_run_is_in_the_docs() {
     let help = String::from_utf8(output.stdout).unwrap();
     let operations = include_str!("../../../docs/operations.md");
     let targets = include_str!("../../../docs/targets.md");
+    let metrics_api = include_str!("../../../docs/metrics-api.md");
     let mut count = 0;
     for entry in help.split("\n      --").skip(1) {
         let flag = entry.split([' ', '\n', '[']).next().unwrap().trim_end_matches('=');
-        let page = if flag.starts_with("wake-") { targets } else { operations };
+        let page = match flag {
+            _ if flag.starts_with("wake-") => targets,
+            _ if flag.starts_with("metrics-api") => metrics_api,
+            _ => operations,
+        };
         let name = format!("`--{flag}`");
         let first_cell =
             |line: &str| line.strip_prefix("| ")?.split_once(" | ").map(|it| it.0.to_owned());

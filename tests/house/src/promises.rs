@@ -12,8 +12,8 @@ const PAGES: [&str; 2] = ["docs/security.md", "docs/versions.md"];
 const CRATES: [&str; 6] = ["api", "cli", "convert", "core", "engines", "observe"];
 /// The suites of scenarios that a name may begin with.
 const SUITES: [&str; 11] = [
-    "coexist", "doubt", "e2e", "failover", "gitops", "install", "rbac", "slo", "targets", "tenants",
-    "ui",
+    "coexist", "doubt", "e2e", "failover", "gitops", "install", "rbac", "slo", "targets",
+    "tenants", "ui",
 ];
 
 /// Returns the number of tests that the pages name, and those that do not exist.
