@@ -150,7 +150,7 @@ fn notes(report: &Report) -> String {
     {
         text.push_str(
             "no GPU was counted, so nothing has a cost: set spec.gpusPerReplica, or name the pods' \
-             resources in the operator's --gpu-resources\n",
+             resources in the operator's --gpu-resources; of ResourceClaims see its log\n",
         );
     }
     text

@@ -55,7 +55,7 @@ use Place::{Log, Status};
 type Row = (&'static str, &'static str, &'static str, Need, Place);
 
 /// The permissions for everything but the targets.
-const GENERAL: [Row; 22] = [
+const GENERAL: [Row; 23] = [
     ("llmautoscaler.io", "llmautoscalers", "list", Start, Log),
     ("llmautoscaler.io", "llmautoscalers", "watch", Start, Log),
     ("llmautoscaler.io", "llmautoscalers/status", "patch", Size("statefulsets"), Log),
@@ -71,6 +71,7 @@ const GENERAL: [Row; 22] = [
     ("monitoring.coreos.com", "podmonitors", "patch", Start, Status),
     ("monitoring.coreos.com", "podmonitors", "create", Monitor, Status),
     ("monitoring.coreos.com", "podmonitors", "delete", NoMonitor, Log),
+    ("resource.k8s.io", "resourceclaims", "get", Start, Log),
     ("authentication.k8s.io", "tokenreviews", "create", Wake, Log),
     ("authorization.k8s.io", "subjectaccessreviews", "create", Wake, Log),
     ("", "secrets", "get", Start, Status),
