@@ -54,12 +54,14 @@ test("names of the status become words", () => {
   for (const [name, expected] of table) assert.equal(text.inWords(name), expected);
 });
 
-test("a bill is shares of GPU-hours, else of replica-hours, and may lack anything", () => {
+test("a bill is shares of GPU-hours, else of replica-hours, a young one of seconds, and may lack anything", () => {
   const reasons = [{ reason: "Needed", replicaSeconds: 3600, gpuSeconds: 14400 }, { reason: "HeldByWindow", replicaSeconds: 3600, gpuSeconds: 21600 }];
-  const { unit, hours, shares } = text.billShares({ reasons });
-  assert.deepEqual([unit, hours], ["GPU-hours", 10]);
-  assert.deepEqual(shares, [{ reason: "held by window", hours: 6, part: 0.6 }, { reason: "needed", hours: 4, part: 0.4 }]);
-  const withoutGpus = text.billShares({ reasons: [{ reason: "Floor", replicaSeconds: 1800 }] });
-  assert.deepEqual([withoutGpus.unit, withoutGpus.hours], ["replica-hours", 0.5]);
+  const { unit, total, shares } = text.billShares({ reasons });
+  assert.deepEqual([unit, total], ["GPU-hours", "10"]);
+  assert.deepEqual(shares, [{ reason: "held by window", amount: "6.00", part: 0.6 }, { reason: "needed", amount: "4.00", part: 0.4 }]);
+  const withoutGpus = text.billShares({ reasons: [{ reason: "Floor", replicaSeconds: 5400 }] });
+  assert.deepEqual([withoutGpus.unit, withoutGpus.total], ["replica-hours", "1.50"]);
+  const young = text.billShares({ reasons: [{ reason: "Floor", replicaSeconds: 30 }] });
+  assert.deepEqual([young.unit, young.total, young.shares[0].amount], ["replica-seconds", "30", "30"]);
   for (const broken of [null, {}, { reasons: "x" }, { reasons: [null, {}, { gpuSeconds: "7" }] }]) assert.deepEqual(text.billShares(broken).shares, []);
 });

@@ -29,6 +29,7 @@ mod parse;
 mod pause;
 mod pod_monitor;
 pub mod quantity;
+mod resource_claim;
 mod schema;
 pub mod selector;
 mod spec;
@@ -48,6 +49,7 @@ pub use parse::{
 pub use pause::PAUSED;
 pub use pod_monitor::{POD_MONITOR, PodMonitorBuilder, pod_monitor_name};
 pub use quantity::{Quantity, QuantityError};
+pub use resource_claim::allocated_gpus;
 pub use schema::SchemaDifference;
 pub use spec::{
     AbsentSeries, AuthorizationSpec, BasicAuthSpec, DrainSpec, EngineName, FallbackSpec,

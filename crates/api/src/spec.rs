@@ -189,8 +189,8 @@ pub struct LLMAutoscalerSpec {
     pub max_gpus: Option<i32>,
 
     /// The number of GPUs that one replica takes, with all of its pods, for the bill. If absent,
-    /// the GPUs that its pods request are summed. Set it where pods get GPUs by resource claims, or
-    /// request only a share of one.
+    /// the GPUs that its pods request, or have by ResourceClaims, are summed. Set it where pods
+    /// have only a share of one.
     #[serde(rename = "gpusPerReplica", default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]
     pub gpus_per_replica: Option<i32>,

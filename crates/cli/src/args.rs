@@ -135,8 +135,8 @@ pub(crate) struct Run {
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..),
     )]
     autoscalers_per_namespace: usize,
-    /// The extended resources of pods that count as GPUs in the bill, besides those that
-    /// docs/bill.md lists, separated by commas: nvidia.com/mig-3g.40gb.
+    /// The extended resources of pods, and the DRA drivers, that count as GPUs in the bill, besides
+    /// those that docs/bill.md lists, separated by commas: nvidia.com/mig-3g.40gb.
     #[arg(long, env = "GPU_RESOURCES", value_delimiter = ',')]
     gpu_resources: Vec<String>,
     /// The memory for metrics pages, for responses of Prometheus servers, and for the windows that

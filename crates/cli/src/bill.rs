@@ -11,6 +11,7 @@ use kube::{Api, api::ListParams};
 use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_operator::Component;
 
+pub(crate) use self::report::CONTINUED;
 use self::report::Report;
 use crate::{
     cluster::{self, not_listed, not_read},

@@ -1,8 +1,10 @@
 //! `explain`: the way to the size of a live target, from the status of its autoscaler alone.
 
+mod written;
+
 use std::fmt::Write;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::{Api, ResourceExt};
 use llm_autoscaler_api::{
@@ -13,9 +15,10 @@ use llm_autoscaler_api::{
 };
 use llm_autoscaler_operator::Component;
 
+use self::written::{FRESH, RENEWED, written, written_text};
 use crate::{
     cluster,
-    outlook::{Outlook, moment, outlook},
+    outlook::{Outlook, duration, moment, outlook},
     output::print,
 };
 
@@ -101,8 +104,13 @@ fn target_text(target: &TargetStatus, now: DateTime<Utc>) -> String {
     if let Some(slo) = &target.slo {
         let _ = writeln!(text, "slo        {}", slo_text(slo));
     }
+    let written = written(target);
+    let (read, fresh) = written.map_or((now, RENEWED), |written| (written, FRESH));
     for metric in &target.metrics {
-        let _ = writeln!(text, "metric     {}", metric_text(metric, now));
+        let _ = writeln!(text, "metric     {}", metric_text(metric, read, fresh));
+    }
+    if let Some(written) = written {
+        let _ = writeln!(text, "status     {}", written_text(target, written, now));
     }
     if let Some(decision) = &target.decision {
         let rule = &decision.limited_by;
@@ -167,7 +175,9 @@ fn slo_text(slo: &SloStatus) -> String {
     }
 }
 
-fn metric_text(metric: &MetricStatus, now: DateTime<Utc>) -> String {
+/// Returns a metric as it was at a time. The age that its samples had then is told from that of
+/// fresh ones on.
+fn metric_text(metric: &MetricStatus, then: DateTime<Utc>, fresh: TimeDelta) -> String {
     let MetricStatus { name, series, target, .. } = metric;
     let value = metric.current.as_deref().unwrap_or("unknown");
     let mut text = format!("{name} ({series}): {value} / {target}");
@@ -182,11 +192,9 @@ fn metric_text(metric: &MetricStatus, now: DateTime<Utc>) -> String {
         );
     }
     if let Some(source) = &metric.source {
-        let age = metric
-            .sampled_at
-            .as_ref()
-            .map(|at| (now - time::from_kubernetes(at)).num_seconds().max(0));
-        let age = age.map(|age| format!(", {age} s ago")).unwrap_or_default();
+        let age = metric.sampled_at.as_ref().map(|at| then - time::from_kubernetes(at));
+        let age = age.filter(|age| *age > fresh);
+        let age = age.map(|age| format!(", {} old", duration(age))).unwrap_or_default();
         let _ = write!(text, "   (by {source}{age})");
     }
     if let Some(error) = &metric.error {
@@ -231,7 +239,7 @@ mod tests {
 
     use super::*;
 
-    const OBJECT: &str = r#"{
+    pub(super) const OBJECT: &str = r#"{
         "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
         "metadata": {"name": "qwen3", "generation": 2},
         "spec": {
@@ -273,7 +281,7 @@ qwen3 keeps StatefulSet/qwen3 between 1 and 3 replicas.
 
 replicas   3 requested, 2 ready, 3 desired
 metric     WaitingRequests (vllm:num_requests_waiting): 11 / 5 -> 7   \
-from 2 replicas, 1 missing, 0 not ready, 0 stuck   (by scrape, 30 s ago)
+from 2 replicas, 1 missing, 0 not ready, 0 stuck   (by scrape)
 raw        7
 stabilized 7
 limited    3 (TooManyReplicas)

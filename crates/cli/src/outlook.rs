@@ -3,6 +3,9 @@
 //! profile if the metrics stayed as they are.
 
 mod ahead;
+mod fewer;
+#[cfg(test)]
+mod one_word;
 mod words;
 
 use chrono::{DateTime, Utc};
@@ -15,7 +18,7 @@ use llm_autoscaler_api::{
 use llm_autoscaler_core::Profile;
 
 pub(crate) use ahead::{Next, moment};
-pub(crate) use words::rule_words;
+pub(crate) use words::{duration, rule_words};
 
 /// The answers about one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,59 +88,6 @@ impl View<'_> {
         }
     }
 
-    /// Returns why there are not fewer replicas.
-    fn fewer(&self) -> String {
-        let Some(decision) = &self.target.decision else { return self.without_a_number() };
-        let DecisionStatus { raw, stabilized, limited, applied, .. } = *decision;
-        let current = self.size();
-        if current == 0 {
-            return self.none().to_owned();
-        }
-        if raw >= current {
-            return self.needed(raw);
-        }
-        let asked = format!("the metrics ask for {raw}");
-        if let Some(blocked) = self.blocked() {
-            return format!("{asked}, and nothing is written: {blocked}");
-        }
-        let min = self.config.as_ref().map(|config| config.policy.min_replicas);
-        match self.rule() {
-            // A window or a hold at the minimum keeps nothing that would not stay anyway.
-            _ if min.is_some_and(|min| current <= min) => {
-                format!("{asked}, and minReplicas is {}", min.unwrap_or_default())
-            }
-            Some(rule) if is_hold(rule) => {
-                let pods = self.message(ConditionType::SamplesComplete, false);
-                let pods = pods.map(|pods| format!(" ({pods})")).unwrap_or_default();
-                format!("{asked}; {}{pods}", rule_words(rule.as_str()))
-            }
-            Some(rule) if Reason::is_of_roles(rule.as_str()) => {
-                format!("{asked}; {}", rule_words(rule.as_str()))
-            }
-            _ if stabilized >= current => format!(
-                "{asked}; the scale-down window{} keeps the highest recommendation, {stabilized}",
-                self.window(false)
-            ),
-            Some(Reason::ScaleDownLimit) => {
-                format!("{asked}; the scale-down policies allow {limited} for now")
-            }
-            Some(Reason::TooFewReplicas) => format!("{asked}, and minReplicas is {limited}"),
-            Some(Reason::NotIdleYet) => {
-                format!("{asked}; {}", rule_words(Reason::NotIdleYet.as_str()))
-            }
-            _ => self.shrinking(&asked, applied),
-        }
-    }
-
-    /// Returns the answer where fewer replicas are asked for and no rule forbids them.
-    fn shrinking(&self, asked: &str, applied: i32) -> String {
-        let drain = self.condition(ConditionType::Draining);
-        match drain.filter(|it| is(it, true) || it.reason == Reason::RolloutInProgress.as_str()) {
-            Some(drain) => format!("{asked}; {}", drain.message),
-            None => format!("{asked}, and the target is being scaled to {applied}"),
-        }
-    }
-
     fn without_a_number(&self) -> String {
         let active = self.message(ConditionType::ScalingActive, false);
         let why = active.or_else(|| self.message(ConditionType::Ready, false));
@@ -153,14 +103,6 @@ impl View<'_> {
                 format!("the metrics ask for no more than {raw}; maxReplicas is {max}")
             }
             _ => format!("the metrics ask for no more than {raw}"),
-        }
-    }
-
-    /// Returns that the metrics ask for all that there is.
-    fn needed(&self, raw: i32) -> String {
-        match self.winner() {
-            Some(metric) => asks(metric),
-            None => format!("the metrics ask for {raw}"),
         }
     }
 

@@ -1,6 +1,9 @@
 //! The replicas of a target as the bill takes them: their identities, times and GPUs.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use chrono::{DateTime, Utc};
 use llm_autoscaler_api::{GpuResources, workloads::Grouping};
@@ -23,6 +26,10 @@ pub struct DepartedPod {
     pub at: DateTime<Utc>,
 }
 
+/// The GPUs that are allocated to ResourceClaims of a namespace, by the claims' names. A claim that
+/// is not known has none.
+pub type ClaimedGpus = BTreeMap<String, u32>;
+
 /// The rule that counts the GPUs of a replica.
 #[derive(Clone, Copy, Debug)]
 pub struct GpuCount<'a> {
@@ -30,17 +37,23 @@ pub struct GpuCount<'a> {
     pub per_replica: Option<u32>,
     /// The resources of pods that are GPUs, which are summed otherwise.
     pub resources: &'a GpuResources,
+    /// The GPUs of the pods' ResourceClaims, which are added.
+    pub claims: &'a ClaimedGpus,
 }
 
 impl GpuCount<'_> {
-    fn of(self, pods: &[Arc<Pod>]) -> u32 {
-        let counted = || {
-            let living = pods.iter().filter(|pod| !pod.replica.has_ended());
-            let resources = living.flat_map(|pod| &pod.extended_resources);
-            let gpus = resources.filter(|(name, _)| self.resources.has(name));
-            gpus.fold(0_u32, |sum, (_, count)| sum.saturating_add(*count))
-        };
-        self.per_replica.unwrap_or_else(counted)
+    /// Returns the GPUs of a replica's pods. A claim in `counted` is that of an earlier replica.
+    fn of<'p>(self, pods: &'p [Arc<Pod>], counted: &mut BTreeSet<&'p str>) -> u32 {
+        if let Some(gpus) = self.per_replica {
+            return gpus;
+        }
+        let living = || pods.iter().filter(|pod| !pod.replica.has_ended());
+        let resources = living().flat_map(|pod| &pod.extended_resources);
+        let requested = resources.filter(|(name, _)| self.resources.has(name));
+        let sum = requested.fold(0_u32, |sum, (_, count)| sum.saturating_add(*count));
+        let claims = living().flat_map(|pod| &pod.claims).filter(|claim| counted.insert(claim));
+        let claimed = claims.filter_map(|claim| self.claims.get(claim));
+        claimed.fold(sum, |sum, count| sum.saturating_add(*count))
     }
 }
 
@@ -51,13 +64,14 @@ pub fn billed(
     gpus: GpuCount<'_>,
 ) -> Vec<BilledReplica> {
     let all = replicas.list.iter().zip(reasons);
+    let mut counted = BTreeSet::new();
     let billed = all.filter_map(|(group, reason)| {
         let living = || group.pods.iter().filter(|pod| !pod.replica.has_ended());
         Some(BilledReplica {
             key: group.key().to_owned(),
             start: living().map(|pod| pod.start()).min()?,
             deadline: living().map(|pod| pod.lifetime.deadline).max().flatten(),
-            gpus: gpus.of(&group.pods),
+            gpus: gpus.of(&group.pods, &mut counted),
             reason: *reason,
         })
     });
@@ -78,7 +92,7 @@ pub fn ended(
             key: group.key().to_owned(),
             start: group.pods.iter().map(|pod| pod.start()).min()?,
             end: end?,
-            gpus: gpus.of(&group.pods),
+            gpus: gpus.of(&group.pods, &mut BTreeSet::new()),
         })
     };
     let has_ended = |group: &&ReplicaPods| group.pods.iter().all(|pod| pod.replica.has_ended());
@@ -150,7 +164,8 @@ mod tests {
             ended,
             pod("alone", "pd"),
         ]);
-        let count = GpuCount { per_replica: None, resources: &resources };
+        let claims = ClaimedGpus::default();
+        let count = GpuCount { per_replica: None, resources: &resources, claims: &claims };
         let found = billed(&all, &[Needed; 3], count);
         let rows: Vec<_> =
             found.iter().map(|it| (&*it.key, it.start, it.gpus, it.deadline)).collect();
@@ -169,9 +184,34 @@ mod tests {
     }
 
     #[test]
+    fn the_gpus_of_a_claim_are_those_of_one_replica() {
+        let named = |name: &str, claims: &[&str]| Pod {
+            claims: claims.iter().map(|claim| (*claim).to_owned()).collect(),
+            extended_resources: vec![("nvidia.com/gpu".to_owned(), 1)],
+            ..pod(name, "pd")
+        };
+        let all = replicas(&[
+            named("a", &["a-own", "shared"]),
+            named("b", &["b-own", "shared"]),
+            named("c", &["unknown"]),
+        ]);
+        let resources = GpuResources::default();
+        let claims = [("a-own", 4), ("b-own", 8), ("shared", 2)];
+        let claims: ClaimedGpus = claims.map(|(name, gpus)| (name.to_owned(), gpus)).into();
+        let gpus = |per_replica| {
+            let count = GpuCount { per_replica, resources: &resources, claims: &claims };
+            let billed = billed(&all, &[Needed; 3], count);
+            billed.iter().map(|it| it.gpus).collect::<Vec<_>>()
+        };
+        assert_eq!(gpus(None), [1 + 4 + 2, 1 + 8, 1]);
+        assert_eq!(gpus(Some(3)), [3, 3, 3]);
+    }
+
+    #[test]
     fn a_replica_has_ended_with_its_last_pod() {
         let resources = GpuResources::default();
-        let count = GpuCount { per_replica: None, resources: &resources };
+        let claims = ClaimedGpus::default();
+        let count = GpuCount { per_replica: None, resources: &resources, claims: &claims };
         let mut failed = Pod { uid: "f".to_owned(), ..pod("f", "pd") };
         failed.replica = Replica { phase: Phase::Failed, ..Replica::READY };
         failed.lifetime.ended = Some(at(9));

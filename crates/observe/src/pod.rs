@@ -1,5 +1,6 @@
 //! A projection of one pod: the fields that scaling depends on.
 
+mod claims;
 mod lifetime;
 mod resources;
 pub mod role_instance;
@@ -63,6 +64,8 @@ pub struct Pod {
     pub lifetime: Lifetime,
     /// The extended resources that it requests, such as `nvidia.com/gpu`, and how many of each.
     pub extended_resources: Vec<(String, u32)>,
+    /// The names of its ResourceClaims.
+    pub claims: Vec<String>,
 }
 
 impl Pod {
@@ -106,6 +109,7 @@ impl Pod {
             created: created.map(time::from_kubernetes).unwrap_or_default(),
             lifetime: Lifetime::of(pod),
             extended_resources: resources::extended(pod),
+            claims: claims::claims(pod),
         })
     }
 
@@ -131,6 +135,7 @@ impl Pod {
             created: DateTime::UNIX_EPOCH,
             lifetime: Lifetime::default(),
             extended_resources: Vec::new(),
+            claims: Vec::new(),
         }
     }
 

@@ -73,6 +73,7 @@ use crate::{
         other_autoscalers::OtherAutoscalers,
         pod_listings,
         pods::PodStore,
+        resource_claims::ResourceClaims,
         watch::{self, Watch},
         watch_health::WatchHealth,
         watched_versions::WatchedVersions,
@@ -242,6 +243,7 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
         wake: WakeCalls::default(),
         claims: Claims::default(),
         other_autoscalers: OtherAutoscalers::new(client.clone(), namespace()),
+        resource_claims: ResourceClaims::new(client.clone(), clock, config.gpu_resources.clone()),
         gates: PodGates::new(pods, handles()),
         events: Events::new(handles()),
         status: status_client(handles(), clock, telemetry.clone(), schema.clone()),
@@ -399,6 +401,7 @@ async fn watch_all(context: &Arc<Context>, client: &Client, namespace: Option<&s
         controller::watch(context.clone(), watch, (client, namespace))
     };
     let others = || context.other_autoscalers.clone().watch();
+    let claims = || context.resource_claims.clone().watch();
     let sweep = || gate_sweep::run(gates.clone(), store.clone(), leases.clone(), *clock);
     let election = || leases.clone().run();
     let schema = || context.schema.clone().watch();
@@ -410,6 +413,7 @@ async fn watch_all(context: &Arc<Context>, client: &Client, namespace: Option<&s
             .repeat(watch::NAME, objects, |panic| autoscalers.record_failure(panic.to_string())),
         supervisor.repeat(watch::NAME, listings, |_| {}),
         supervisor.repeat(watch::NAME, others, |_| {}),
+        supervisor.repeat(watch::NAME, claims, |_| {}),
         supervisor.repeat(watch::NAME, schema, |_| {}),
         supervisor.repeat(watch::NAME, sweep, |_| {}),
     );

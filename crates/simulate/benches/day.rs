@@ -7,7 +7,7 @@
 use llm_autoscaler_api::LLMAutoscalerSpec;
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_simulate::{
-    DEFAULT_PROFILE, EngineProfile, Faults, Promise, Routing, Scenario, Starts, Victims,
+    DEFAULT_PROFILE, EngineProfile, Scenario, Victims,
     arrivals::{Lengths, Load, Shape, SyntheticLoad},
     policy::{Autoscaler, Fixed, Spec},
 };
@@ -16,21 +16,10 @@ fn main() {
     let shape = std::env::var("SHAPE").unwrap_or_else(|_| "day:peak=165,low=0.2".to_owned());
     let shape: Shape = shape.parse().unwrap();
     let lengths = Lengths::Lognormal { prompt: 1155.0, output: 211.0, sigma: 0.8 };
-    let scenario = Scenario {
-        load: Load::Synthetic(SyntheticLoad { shape, lengths, warm_up: 600.0 }),
-        warm_up: 600.0,
-        profile: EngineProfile::named(DEFAULT_PROFILE).unwrap(),
-        cached: 0.0,
-        promise: Promise::default(),
-        routing: Routing::LeastOutstanding,
-        starts: Starts::default(),
-        faults: Faults::default(),
-        gpu_limit: None,
-        replicas: 4,
-        grace: 120.0,
-        victims: Victims::Newest,
-        seed: 1,
-    };
+    let load = Load::Synthetic(SyntheticLoad { shape, lengths, warm_up: 600.0 });
+    let profile = EngineProfile::named(DEFAULT_PROFILE).unwrap();
+    let scenario =
+        Scenario { replicas: 4, victims: Victims::Newest, ..Scenario::new(load, 600.0, profile) };
     let spec: LLMAutoscalerSpec = serde_json::from_value(serde_json::json!({
         "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "llm"},
         "engine": "VLLM", "minReplicas": 1, "maxReplicas": 64,

@@ -91,30 +91,21 @@ mod tests {
     use super::*;
     use crate::{
         arrivals::{Lengths, Load, SyntheticLoad},
-        fleet::{Routing, Victims},
         profile::EngineProfile,
-        score::Promise,
     };
 
     fn step() -> Scenario {
-        Scenario {
-            load: Load::Synthetic(SyntheticLoad {
-                shape: "step:base=6,peak=30,at=400,for=400,length=1500".parse().unwrap(),
-                lengths: Lengths::Lognormal { prompt: 1155.0, output: 211.0, sigma: 0.8 },
-                warm_up: 120.0,
-            }),
+        let load = Load::Synthetic(SyntheticLoad {
+            shape: "step:base=6,peak=30,at=400,for=400,length=1500".parse().unwrap(),
+            lengths: Lengths::Lognormal { prompt: 1155.0, output: 211.0, sigma: 0.8 },
             warm_up: 120.0,
-            profile: EngineProfile::named("q32-h100x2").unwrap(),
-            cached: 0.0,
-            promise: Promise::default(),
-            routing: Routing::LeastOutstanding,
+        });
+        let profile = EngineProfile::named("q32-h100x2").unwrap();
+        Scenario {
             starts: Starts { median: 100.0, ..Starts::default() },
-            faults: Faults::default(),
-            gpu_limit: None,
             replicas: 2,
             grace: 60.0,
-            victims: Victims::NotReady,
-            seed: 1,
+            ..Scenario::new(load, 120.0, profile)
         }
     }
 

@@ -44,7 +44,7 @@ pub use error::SimulateError;
 pub use faults::Faults;
 pub use fleet::{Routing, Victims};
 pub use need::{bearable_load, need};
-pub use picture::Picture;
+pub use picture::{PALETTE, Picture};
 pub use profile::{DEFAULT_PROFILE, EngineProfile};
 pub use report::table;
 pub use score::{GpuHours, Outcome, Promise};

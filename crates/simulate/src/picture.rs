@@ -28,14 +28,18 @@ use crate::{
 
 use self::text::{counted, duration, escaped, round_latency, tick};
 
+/// The style that all pages begin with, that of `llm-autoscaler ui` too: colours, types, and
+/// elements without the margins of browsers.
+pub const PALETTE: &str = include_str!("picture/palette.css");
 const STYLE: &str = concat!(
+    include_str!("picture/palette.css"),
     include_str!("picture/base.css"),
     include_str!("picture/plots.css"),
     include_str!("picture/tables.css")
 );
 const SCRIPT: &str = include_str!("picture/page.js");
 /// The hashes of style and script, by which the page's policy of content allows them.
-const STYLE_HASH: &str = "sha256-R3OYOc3PMhg9gwRSCKKoAbdmkDiLfrbnHoBnHTMkKRs=";
+const STYLE_HASH: &str = "sha256-/wuAzicQJZGBcYyeFaPAmKhTmirYKD+sBc4YQFE5pHg=";
 const SCRIPT_HASH: &str = "sha256-satq50R1+16DraJQF1aFzyU6azQi303gxwpB1Plj5C4=";
 
 /// What a page shows.

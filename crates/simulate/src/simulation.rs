@@ -64,6 +64,26 @@ pub struct Progress {
 }
 
 impl Scenario {
+    /// Returns a scenario in which nothing goes wrong and requests go to the replica with the
+    /// fewest: one replica at the start, two minutes to terminate, usual times to start.
+    pub fn new(load: Load, warm_up: f64, profile: EngineProfile) -> Self {
+        Self {
+            load,
+            warm_up,
+            profile,
+            cached: 0.0,
+            promise: Promise::default(),
+            routing: Routing::LeastOutstanding,
+            starts: Starts::default(),
+            faults: Faults::default(),
+            gpu_limit: None,
+            replicas: 1,
+            grace: 120.0,
+            victims: Victims::NotReady,
+            seed: 1,
+        }
+    }
+
     /// Returns what a policy by name is configured with.
     pub fn policy_context(&self, limits: Limits) -> PolicyContext {
         PolicyContext {

@@ -5,7 +5,7 @@
 use llm_autoscaler_api::LLMAutoscalerSpec;
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_simulate::{
-    EngineProfile, Faults, Outcome, Promise, Routing, Scenario, Starts, Victims,
+    EngineProfile, Faults, Outcome, Promise, Routing, Scenario, Starts,
     arrivals::{Lengths, Load, SyntheticLoad},
     bearable_load, need,
     policy::{Limits, POLICIES, Schedule, Spec, policy},
@@ -17,20 +17,13 @@ const LIMITS: Limits = Limits { min: 1, max: 16 };
 fn scenario(shape: &str) -> Scenario {
     let lengths = Lengths::Lognormal { prompt: 1155.0, output: 211.0, sigma: 0.8 };
     let shape = shape.parse().unwrap();
+    let load = Load::Synthetic(SyntheticLoad { shape, lengths, warm_up: 60.0 });
+    let profile = EngineProfile::named("q32-h100x2").unwrap();
     Scenario {
-        load: Load::Synthetic(SyntheticLoad { shape, lengths, warm_up: 60.0 }),
-        warm_up: 60.0,
-        profile: EngineProfile::named("q32-h100x2").unwrap(),
-        cached: 0.0,
-        promise: Promise::default(),
-        routing: Routing::LeastOutstanding,
         starts: Starts { median: 40.0, ..Starts::default() },
-        faults: Faults::default(),
-        gpu_limit: None,
         replicas: 3,
         grace: 30.0,
-        victims: Victims::NotReady,
-        seed: 1,
+        ..Scenario::new(load, 60.0, profile)
     }
 }
 

@@ -8,6 +8,7 @@
 
 pub mod audit;
 pub mod billing;
+pub mod claims;
 mod cluster;
 pub mod copies;
 pub mod election;

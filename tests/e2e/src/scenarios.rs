@@ -23,6 +23,7 @@ pub fn all() -> Vec<Scenario> {
         bad_input::pods_that_do_not_answer_hold_the_size,
         docs::every_yaml_of_the_docs_is_accepted,
         bills::bill_adds_up_across_a_kill,
+        bills::gpus_of_claims_are_billed,
         guide::queue_grows_and_goes,
         targets::target_is_deleted_and_created_again,
         changes::spec_is_edited_mid_flight,

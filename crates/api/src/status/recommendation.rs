@@ -29,15 +29,17 @@ pub struct RecommendationStatus {
     pub differences: Vec<RecommendationDifference>,
 }
 
-/// The replicas of the last 24 hours, summed over the observed time. It is up to five minutes old.
+/// The replicas of the last 24 hours, summed over the covered time. It is up to five minutes old.
 #[derive(KubeSchema, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
 #[serde(rename_all = "camelCase")]
 pub struct RecommendationBill {
     /// The start of the first hour that it contains.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub since: Option<Time>,
-    /// The time in which both numbers were known, in seconds.
-    pub observed_seconds: i64,
+    /// How much of the 24 hours both sums cover, in seconds: the time in which both numbers were
+    /// known.
+    #[serde(default, alias = "observedSeconds")]
+    pub covered_seconds: i64,
     /// The replicas that the target requested times the seconds that it requested them.
     pub actual_replica_seconds: i64,
     /// The replicas that this autoscaler would have requested times the seconds.
@@ -75,7 +77,7 @@ impl RecommendationStatus {
     /// Returns whether this has news, compared with what a status says already: another number, or
     /// a bill that has grown by five minutes.
     pub fn is_news(&self, before: &Self) -> bool {
-        let grown = self.bill.observed_seconds - before.bill.observed_seconds;
+        let grown = self.bill.covered_seconds - before.bill.covered_seconds;
         self.replicas != before.replicas
             || self.differences != before.differences
             || self.bill.since != before.bill.since
@@ -98,7 +100,7 @@ impl RecommendationBill {
             hours.last().and_then(|first| time::from_seconds(first.hour.saturating_mul(HOUR)));
         Self {
             since,
-            observed_seconds: milliseconds / SECOND,
+            covered_seconds: milliseconds / SECOND,
             actual_replica_seconds: actual / SECOND,
             recommended_replica_seconds: recommended / SECOND,
             hours: hours.iter().map(hour_numbers).collect(),
@@ -163,7 +165,7 @@ mod tests {
         let shadow = Shadow::restored(6, hours, differences);
         let status = RecommendationStatus::of(&shadow);
         assert_eq!(status.bill.since, time::from_seconds(490_000 * HOUR));
-        assert_eq!(status.bill.observed_seconds, 3660);
+        assert_eq!(status.bill.covered_seconds, 3660);
         assert_eq!(status.bill.actual_replica_seconds, 8 * 3660);
         assert_eq!(status.bill.recommended_replica_seconds, 6 * 3660);
         let json = serde_json::to_string(&status).unwrap();
@@ -172,9 +174,23 @@ mod tests {
     }
 
     #[test]
+    fn an_earlier_name_of_the_covered_time_is_read() {
+        for name in ["observedSeconds", "coveredSeconds"] {
+            let text = format!(
+                r#"{{"{name}": 60, "actualReplicaSeconds": 1, "recommendedReplicaSeconds": 2}}"#
+            );
+            let bill: RecommendationBill = serde_json::from_str(&text).unwrap();
+            assert_eq!(bill.covered_seconds, 60, "{name}");
+        }
+        // An API server drops a field that the CRD no longer has.
+        let text = r#"{"actualReplicaSeconds": 1, "recommendedReplicaSeconds": 2}"#;
+        assert_eq!(serde_json::from_str::<RecommendationBill>(text).unwrap().covered_seconds, 0);
+    }
+
+    #[test]
     fn a_bill_that_has_grown_a_little_is_no_news() {
         let observed = |replicas, seconds| {
-            let bill = RecommendationBill { observed_seconds: seconds, ..Default::default() };
+            let bill = RecommendationBill { covered_seconds: seconds, ..Default::default() };
             RecommendationStatus { replicas, bill, differences: Vec::new() }
         };
         let before = observed(3, 1000);

@@ -15,7 +15,7 @@ use llm_autoscaler_core::{
 use serde_json::{Map, Value, json};
 
 /// The age up to which a bill is continued: somewhat more than that of a quiet autoscaler's.
-const CONTINUED: TimeDelta = TimeDelta::seconds(WRITTEN_EVERY_SECONDS + 5 * 60);
+pub(crate) const CONTINUED: TimeDelta = TimeDelta::seconds(WRITTEN_EVERY_SECONDS + 5 * 60);
 
 /// The bill of several autoscalers.
 pub(super) struct Report {

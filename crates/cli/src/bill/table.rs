@@ -9,6 +9,8 @@ use super::report::{Recommended, Report, Sums, hours};
 
 /// The name of all autoscalers together.
 const ALL: &str = "all";
+/// The milliseconds of an hour.
+const HOUR_MS: u64 = 3_600_000;
 
 /// Returns the table, and notes about what it lacks.
 pub(super) fn render(report: &Report) -> String {
@@ -16,12 +18,14 @@ pub(super) fn render(report: &Report) -> String {
         return "no LLMAutoscaler was found: name another namespace by -n, or all by -A\n"
             .to_owned();
     }
-    let mut rows = vec![header(report)];
-    for autoscaler in report.autoscalers.iter().filter(|it| !it.targets.is_empty()) {
-        rows.extend(rows_of(report, &autoscaler.path(), &autoscaler.sums()));
+    let unit = Unit::of(report.sums().total);
+    let mut rows = vec![header(report, unit)];
+    let billed = || report.autoscalers.iter().filter(|it| !it.targets.is_empty());
+    for autoscaler in billed() {
+        rows.extend(rows_of(report, unit, &autoscaler.path(), &autoscaler.sums()));
     }
-    if report.autoscalers.len() > 1 && rows.len() > 1 {
-        rows.extend(rows_of(report, ALL, &report.sums()));
+    if billed().count() > 1 {
+        rows.extend(rows_of(report, unit, ALL, &report.sums()));
     }
     let mut text = String::new();
     if rows.len() > 1 {
@@ -31,13 +35,47 @@ pub(super) fn render(report: &Report) -> String {
     text
 }
 
-fn header(report: &Report) -> Vec<String> {
-    let names = ["AUTOSCALER", "REASON", "REPLICA-HOURS", "GPU-HOURS", "SHARE"];
+/// The unit of the columns with times.
+#[derive(Clone, Copy, PartialEq)]
+enum Unit {
+    Seconds,
+    Hours,
+}
+
+impl Unit {
+    /// Returns the unit for a bill with this total: seconds in its first hour.
+    fn of(total: Amount) -> Self {
+        if total.replica_ms < HOUR_MS { Self::Seconds } else { Self::Hours }
+    }
+
+    /// Returns a time of this many milliseconds as a number.
+    fn number(self, ms: u64) -> String {
+        match self {
+            Self::Seconds => format!("{:.0}", hours(ms) * 3600.0),
+            Self::Hours => format!("{:.2}", hours(ms)),
+        }
+    }
+
+    /// Returns a cost as a number.
+    fn cost(self, cost: f64) -> String {
+        match self {
+            Self::Seconds => format!("{cost:.4}"),
+            Self::Hours => format!("{cost:.2}"),
+        }
+    }
+}
+
+fn header(report: &Report, unit: Unit) -> Vec<String> {
+    let [replicas, gpus] = match unit {
+        Unit::Seconds => ["REPLICA-SECONDS", "GPU-SECONDS"],
+        Unit::Hours => ["REPLICA-HOURS", "GPU-HOURS"],
+    };
+    let names = ["AUTOSCALER", "REASON", replicas, gpus, "SHARE"];
     let cost = report.price.map(|_| "COST");
     names.into_iter().chain(cost).map(str::to_owned).collect()
 }
 
-fn rows_of(report: &Report, name: &str, sums: &Sums) -> Vec<Vec<String>> {
+fn rows_of(report: &Report, unit: Unit, name: &str, sums: &Sums) -> Vec<Vec<String>> {
     let share = |amount: Amount| {
         let total = sums.total.replica_ms.max(1) as f64;
         format!("{:.1}%", 100.0 * amount.replica_ms as f64 / total)
@@ -46,11 +84,11 @@ fn rows_of(report: &Report, name: &str, sums: &Sums) -> Vec<Vec<String>> {
         let mut row = vec![
             name.to_owned(),
             reason.to_owned(),
-            format!("{:.2}", hours(amount.replica_ms)),
-            format!("{:.2}", hours(amount.gpu_ms)),
+            unit.number(amount.replica_ms),
+            unit.number(amount.gpu_ms),
             share,
         ];
-        row.extend(report.cost(amount).map(|cost| format!("{cost:.2}")));
+        row.extend(report.cost(amount).map(|cost| unit.cost(cost)));
         row
     };
     let reasons =
@@ -112,7 +150,7 @@ fn notes(report: &Report) -> String {
     {
         text.push_str(
             "no GPU was counted, so nothing has a cost: set spec.gpusPerReplica, or name the pods' \
-             resources in the operator's --gpu-resources\n",
+             resources in the operator's --gpu-resources; of ResourceClaims see its log\n",
         );
     }
     text
@@ -198,6 +236,29 @@ all           Starting                 1.00       2.00   15.4%   4.00
 all           HeldByDoubt              1.00       8.00   15.4%  16.00
 all           (total)                  6.50      26.50  100.0%  53.00
 all           (static fleet)           7.50      31.50  115.4%  63.00
+team-a/new has no bill yet: it begins with the first decision; see llm-autoscaler explain
+";
+        assert_eq!(render(&report), expected);
+    }
+
+    #[test]
+    fn a_young_bill_is_in_seconds_and_one_that_is_alone_has_no_sum() {
+        let mut ledger = Ledger::default();
+        let replica = BilledReplica {
+            key: "a".to_owned(),
+            start: at(0),
+            deadline: None,
+            gpus: 8,
+            reason: Needed,
+        };
+        ledger.bill(&[replica], &[], at(0));
+        let objects = [object("qwen3", &[BillStatus::new(&ledger).unwrap()]), object("new", &[])];
+        let report = Report::new(&objects, Some(2.0), at(36));
+        let expected = "\
+AUTOSCALER    REASON          REPLICA-SECONDS  GPU-SECONDS   SHARE    COST
+team-a/qwen3  Needed                       36          288  100.0%  0.1600
+team-a/qwen3  (total)                      36          288  100.0%  0.1600
+team-a/qwen3  (static fleet)               36          288  100.0%  0.1600
 team-a/new has no bill yet: it begins with the first decision; see llm-autoscaler explain
 ";
         assert_eq!(render(&report), expected);

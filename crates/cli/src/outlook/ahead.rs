@@ -116,9 +116,16 @@ impl View<'_> {
 
     fn after_a_hold(&self) -> Option<Next> {
         let decision = self.target.decision.as_ref()?;
-        let is_held = self.rule().is_some_and(is_hold);
-        let text = format!("{} replicas once the samples are complete", decision.raw);
-        is_held.then(|| Next::unknown(format!("nothing is removed until then: {text}")))
+        if !self.rule().is_some_and(is_hold) {
+            return None;
+        }
+        let min = self.config.as_ref().map_or(0, |config| config.policy.min_replicas);
+        if decision.raw < self.size() && min >= self.size() {
+            let text = "nothing, even once the samples are complete: minReplicas is";
+            return Some(Next::unknown(format!("{text} {min}")));
+        }
+        let text = format!("{} replicas once the samples are complete", decision.raw.max(min));
+        Some(Next::unknown(format!("nothing is removed until then: {text}")))
     }
 
     /// Returns the change that a window or a rate policy allows in time.

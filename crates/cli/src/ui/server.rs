@@ -20,9 +20,10 @@ const SCRIPT: &str = "text/javascript; charset=utf-8";
 const JSON: &str = "application/json";
 
 /// The files of the page: path, type and content.
-const FILES: [(&str, &str, &str); 12] = [
+const FILES: [(&str, &str, &str); 13] = [
     ("/", HTML, include_str!("page/index.html")),
     ("/icon.svg", "image/svg+xml", include_str!("page/icon.svg")),
+    ("/palette.css", CSS, llm_autoscaler_simulate::PALETTE),
     ("/base.css", CSS, include_str!("page/base.css")),
     ("/list.css", CSS, include_str!("page/list.css")),
     ("/detail.css", CSS, include_str!("page/detail.css")),

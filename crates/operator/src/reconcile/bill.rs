@@ -13,7 +13,6 @@ impl Role {
     /// pods are the target's alone, nothing is billed; the first step that can bills that time.
     pub(super) fn bill(&mut self, plan: &RolePlan, now: Now) {
         let resources = &self.context.gpu_resources;
-        let gpus = GpuCount { per_replica: self.config.gpus_per_replica, resources };
         let Some(target) = &mut self.target else { return };
         if target.selector_problem().is_some() {
             return;
@@ -27,6 +26,11 @@ impl Role {
         target.billed = Some(BilledStep { members, reasons, at: now.monotonic });
         let departed = target.memory.bill.until().map(|until| target.pods.departed(until));
         let departed = departed.unwrap_or_default();
+        let pods = target.replicas.list.iter().flat_map(|group| &group.pods);
+        let pods = pods.chain(departed.iter().map(|departed| &departed.pod));
+        let claims = self.context.resource_claims.gpus(pods.map(|pod| &**pod));
+        let per_replica = self.config.gpus_per_replica;
+        let gpus = GpuCount { per_replica, resources, claims: &claims };
         let replicas = billed(&target.replicas, &plan.reasons, gpus);
         let ended = ended(&target.replicas, &departed, &self.config.groupings, gpus);
         let amounts = target.memory.bill.bill(&replicas, &ended, now.wall);

@@ -8,7 +8,10 @@ use llm_autoscaler_core::Profile;
 
 use crate::{
     clock::Clock,
-    cluster::{other_autoscalers::OtherAutoscalers, watch_health::WatchHealth},
+    cluster::{
+        other_autoscalers::OtherAutoscalers, resource_claims::ResourceClaims,
+        watch_health::WatchHealth,
+    },
     drain::pod_gates::PodGates,
     http::wake::WakeCalls,
     kube_api::writes::Writes,
@@ -55,6 +58,8 @@ pub(crate) struct Context {
     pub claims: Claims,
     /// The other autoscalers of the cluster: HPAs and ScaledObjects.
     pub other_autoscalers: OtherAutoscalers,
+    /// The ResourceClaims of pods.
+    pub resource_claims: ResourceClaims,
     /// The readiness gates of pods.
     pub gates: PodGates,
     /// The recorder of events.

@@ -159,6 +159,16 @@ impl Role {
             return;
         }
         open_new_pods(&self.context.gates, &target.replicas, now);
+        self.want_claims(now);
+    }
+
+    /// Asks for the ResourceClaims of the pods, for the bill. A number of the spec makes them
+    /// needless.
+    pub(super) fn want_claims(&self, now: Now) {
+        let is_billed = !self.recommends() && self.config.gpus_per_replica.is_none();
+        let Some(target) = self.target.as_ref().filter(|_| is_billed) else { return };
+        let pods = target.replicas.list.iter().flat_map(|group| &group.pods);
+        self.context.resource_claims.want(pods.map(|pod| &**pod), now.monotonic);
     }
 
     /// Releases the claim, and drains that are overdue, until the spec can be carried out again.

@@ -1,18 +1,5 @@
 //! The values of labels. They are public: `docs/monitoring.md` lists them, and a test compares.
 
-/// The results of a scrape: `ok`, or the kind of the error.
-pub(super) const SCRAPE_RESULTS: &[&str] = &[
-    "ok",
-    "access",
-    "refused",
-    "unreachable",
-    "timeout",
-    "status",
-    "too_large",
-    "no_memory",
-    "invalid",
-    "internal",
-];
 /// The results of a query.
 pub(super) const QUERY_RESULTS: &[&str] = &[
     "ok",
@@ -27,6 +14,11 @@ pub(super) const QUERY_RESULTS: &[&str] = &[
     "internal",
     "rejected",
 ];
+/// The results of a scrape: those of a query, but for the last one, since no page rejects a scrape.
+pub(super) const SCRAPE_RESULTS: &[&str] = match QUERY_RESULTS.split_last() {
+    Some((_, results)) => results,
+    None => &[],
+};
 /// The kinds of sources of samples.
 pub(super) const SOURCES: &[&str] = &["scrape", "others", "prometheus"];
 /// The results of a decision.

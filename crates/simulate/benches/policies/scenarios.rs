@@ -3,7 +3,7 @@
 use std::{path::Path, sync::Arc};
 
 use llm_autoscaler_simulate::{
-    EngineProfile, Faults, Promise, Routing, Scenario, Starts, Victims,
+    EngineProfile, Faults, Promise, Routing, Scenario, Starts,
     arrivals::{Lengths, Load, Shape, Spread, SyntheticLoad, Trace, TraceLoad},
     policy::Limits,
 };
@@ -36,21 +36,8 @@ impl Traces {
 const WARM_UP: f64 = 600.0;
 
 fn base(load: Load) -> Scenario {
-    Scenario {
-        load,
-        warm_up: WARM_UP,
-        profile: EngineProfile::named("q32-h100x2").unwrap(),
-        cached: 0.0,
-        promise: Promise::default(),
-        routing: Routing::LeastOutstanding,
-        starts: Starts::default(),
-        faults: Faults::default(),
-        gpu_limit: None,
-        replicas: 4,
-        grace: 120.0,
-        victims: Victims::NotReady,
-        seed: 1,
-    }
+    let profile = EngineProfile::named("q32-h100x2").unwrap();
+    Scenario { replicas: 4, ..Scenario::new(load, WARM_UP, profile) }
 }
 
 fn trace(trace: &Arc<Trace>, copies: u32, spread: Spread) -> Load {

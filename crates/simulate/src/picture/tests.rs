@@ -141,13 +141,3 @@ fn the_policy_of_content_allows_style_and_script_by_their_hashes() {
         assert_eq!(found, hash, "set the constant to the first of the two");
     }
 }
-
-#[test]
-fn colours_are_those_of_the_page_of_ui() {
-    let ui = include_str!("../../../cli/src/ui/page/base.css");
-    let colours = STYLE.lines().filter(|line| line.contains("light-dark("));
-    assert!(colours.clone().count() >= 10);
-    for line in colours {
-        assert!(ui.contains(line), "{line}");
-    }
-}

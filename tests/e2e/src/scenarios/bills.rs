@@ -9,7 +9,7 @@ use llm_autoscaler_testbed::{PodTimes, wait};
 use serde_json::{Value, json};
 
 use crate::{
-    billing,
+    billing, claims,
     stage::{SOON, Stage},
 };
 
@@ -66,6 +66,40 @@ pub(super) async fn bill_adds_up_across_a_kill(stage: &Stage) -> Result<String> 
     let error = unknown.err().context("an unknown name has a bill")?.to_string();
     ensure!(error.contains("there is no LLMAutoscaler b in the namespace"), "{error}");
     Ok(text)
+}
+
+/// The GPUs that pods have by ResourceClaims are in the bill once they are allocated, and a number
+/// of the spec replaces them.
+pub(super) async fn gpus_of_claims_are_billed(stage: &Stage) -> Result<String> {
+    claims::create(stage, "a", 2).await?;
+    stage.until_ready("a", 2).await?;
+    stage.waiting("a", 5);
+    stage.autoscaler("a", json!({})).await?;
+    until_billed(stage, 2).await?;
+    claims::allocate(stage, "a", 2).await?;
+    until_gpus(stage, 4).await?;
+    // The next process reads the claims of pods that are there, too.
+    stage.operator.kill();
+    stage.operator.start()?;
+    stage.waiting("a", 11);
+    stage.until_ready("a", 3).await?;
+    claims::allocate(stage, "a", 3).await?;
+    until_gpus(stage, 6).await?;
+    stage.autoscaler("a", json!({"gpusPerReplica": 8})).await?;
+    until_gpus(stage, 24).await?;
+    Ok("2 replicas of 2 GPUs, 3 of 2, and 3 of 8 by gpusPerReplica".to_owned())
+}
+
+/// Waits until the status has this many GPUs in its bill. Their number alone causes no write at
+/// once, and a claim that is not allocated is read ever less often.
+async fn until_gpus(stage: &Stage, gpus: u64) -> Result<()> {
+    wait::until(&format!("{gpus} GPUs in the bill"), 4 * SOON, async || {
+        let status = stage.status("a").await?;
+        let record = status.targets.first().and_then(|target| target.bill.as_ref()?.record());
+        let found = record.map(|record| record.open.values().map(|counts| counts.gpus).sum());
+        Ok((found == Some(gpus)).then_some(()))
+    })
+    .await
 }
 
 /// Waits until the status has this many replicas in its bill.

@@ -72,6 +72,7 @@ const GENERAL: [Row; 23] = [
     ("monitoring.coreos.com", "podmonitors", "patch", Start, Status),
     ("monitoring.coreos.com", "podmonitors", "create", Monitor, Status),
     ("monitoring.coreos.com", "podmonitors", "delete", NoMonitor, Log),
+    ("resource.k8s.io", "resourceclaims", "get", Start, Log),
     ("authentication.k8s.io", "tokenreviews", "create", Wake, Log),
     ("authorization.k8s.io", "subjectaccessreviews", "create", Wake, Log),
     ("", "secrets", "get", Start, Status),

@@ -10,7 +10,7 @@ use kube::{
     api::{ListParams, PostParams},
 };
 use llm_autoscaler_e2e::{
-    SOON, Stage, gated,
+    SOON, Stage, claims, gated,
     groups::{Groups, scalable, standalone, stateless},
 };
 use llm_autoscaler_testbed::{Page, http_client, rbg::Kind as Rbg, wait};
@@ -58,6 +58,8 @@ impl<'a> World<'a> {
         world.create_sets().await?;
         world.create_roles().await?;
         world.create_credentials().await?;
+        claims::create(stage, "claimed", 1).await?;
+        stage.autoscaler("claimed", json!({})).await?;
         Ok(world)
     }
 

@@ -139,8 +139,8 @@ async fn the_bill_has_both(stage: &Stage) -> Result<()> {
     let sizes: Vec<_> = differences.iter().map(|each| (each.actual, each.recommended)).collect();
     ensure!(sizes.contains(&(5, 3)) && sizes.contains(&(1, 3)), "{differences:?}");
     ensure!(differences[0].until.is_none(), "the latest difference lasts: {differences:?}");
-    ensure!(bill.observed_seconds > 0, "{bill:?}");
-    let (least, most) = (bill.observed_seconds, 5 * bill.observed_seconds);
+    ensure!(bill.covered_seconds > 0, "{bill:?}");
+    let (least, most) = (bill.covered_seconds, 5 * bill.covered_seconds);
     for seconds in [bill.actual_replica_seconds, bill.recommended_replica_seconds] {
         ensure!((least..=most).contains(&seconds), "{bill:?}");
     }

@@ -3,7 +3,7 @@
 
 import { element, setText } from "./dom.js";
 import { decisionText, timeline } from "./timeline.js";
-import { STANDINGS, billShares, clock, count, distance, duration, hoursText, seconds, sentence, sizeText } from "./text.js";
+import { STANDINGS, billShares, clock, count, distance, duration, seconds, sentence, sizeText } from "./text.js";
 
 const now = () => Date.now() / 1000;
 
@@ -186,20 +186,20 @@ function conditions(list) {
 
 /** Shows what the replicas were for, as shares of a bar and as numbers. */
 function bill(data) {
-  const { unit, hours, shares } = billShares(data);
+  const { unit, total, shares } = billShares(data);
   if (shares.length === 0) return section(null);
   const bar = element("div", { class: "shares", "aria-hidden": "true" });
   const list = element("ul", { class: "bill" });
-  shares.forEach(({ reason, hours, part }, index) => {
+  shares.forEach(({ reason, amount, part }, index) => {
     const colour = `share s${index % 6}`;
     const piece = element("span", { class: colour });
     piece.style.flexGrow = String(part);
     bar.append(piece);
     const percent = `${(100 * part).toFixed(part < 0.1 ? 1 : 0)} %`;
-    list.append(element("li", {}, element("span", { class: colour, "aria-hidden": "true" }), element("span", {}, reason), element("span", { class: "number" }, percent), element("span", { class: "quiet number" }, hoursText(hours))));
+    list.append(element("li", {}, element("span", { class: colour, "aria-hidden": "true" }), element("span", {}, reason), element("span", { class: "number" }, percent), element("span", { class: "quiet number" }, amount)));
   });
   const covered = typeof data.coveredSeconds === "number" ? ` in ${duration(data.coveredSeconds)}` : "";
-  return section("The bill", element("p", { class: "quiet total" }, `${hoursText(hours)} ${unit}${covered}, by why the replicas existed`), bar, list);
+  return section("The bill", element("p", { class: "quiet total" }, `${total} ${unit}${covered}, by why the replicas existed`), bar, list);
 }
 
 function hint(namespace, name) {

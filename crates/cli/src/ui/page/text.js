@@ -105,7 +105,8 @@ export function readyText(row) {
 
 /**
  * Returns a bill as shares, largest first, and what they are shares of: GPU-hours where GPUs are
- * known, else replica-hours. A bill of another version may lack anything.
+ * known, else replica-hours, and seconds of them below an hour in all. A bill of another version
+ * may lack anything.
  */
 export function billShares(bill) {
   const reasons = Array.isArray(bill?.reasons) ? bill.reasons : [];
@@ -113,16 +114,22 @@ export function billShares(bill) {
   const sum = (field) => reasons.reduce((total, it) => total + numberOf(it, field), 0);
   const field = sum("gpuSeconds") > 0 ? "gpuSeconds" : "replicaSeconds";
   const total = sum(field);
+  const isYoung = total < 3600;
+  const amount = (seconds) => (isYoung ? seconds : seconds / 3600);
   const shares = reasons
-    .map((it) => ({ reason: inWords(String(it?.reason ?? "unknown")), hours: numberOf(it, field) / 3600 }))
-    .filter(({ hours }) => hours > 0)
-    .map((share) => ({ ...share, part: (share.hours * 3600) / total }))
-    .sort((a, b) => b.hours - a.hours);
-  return { unit: field === "gpuSeconds" ? "GPU-hours" : "replica-hours", hours: total / 3600, shares };
+    .map((it) => ({ reason: inWords(String(it?.reason ?? "unknown")), seconds: numberOf(it, field) }))
+    .filter(({ seconds }) => seconds > 0)
+    .map(({ reason, seconds }) => ({ reason, amount: amountText(amount(seconds), isYoung), part: seconds / total }))
+    .sort((a, b) => b.part - a.part);
+  const unit = `${field === "gpuSeconds" ? "GPU" : "replica"}-${isYoung ? "seconds" : "hours"}`;
+  return { unit, total: amountText(amount(total), isYoung), shares };
 }
 
-/** Returns a number of hours. */
-export const hoursText = (hours) => (hours < 10 ? hours.toFixed(2) : hours.toLocaleString("en", { maximumFractionDigits: 0 }));
+/** Returns a number of hours, or of whole seconds. */
+function amountText(amount, isWhole) {
+  const digits = isWhole || amount >= 10 ? 0 : 2;
+  return amount.toLocaleString("en", { minimumFractionDigits: digits, maximumFractionDigits: digits });
+}
 
 /** Returns a name of the status in words: `HeldByWindow` becomes `held by window`. */
 export function inWords(name) {

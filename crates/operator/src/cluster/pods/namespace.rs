@@ -39,7 +39,7 @@ use tracing::warn;
 use super::departures::Departures;
 use crate::{backoff::Backoff, kube_api::is_older};
 
-/// The most labels, annotations and ports of a pod together.
+/// The most labels, annotations, ports and claims of a pod together.
 const MOST_ENTRIES: usize = 256;
 /// The most bytes of these.
 const MOST_BYTES: usize = 16 << 10;
@@ -375,6 +375,7 @@ fn is_too_large(pod: &Pod) -> bool {
     let texts = maps.map(|(key, value)| key.len() + value.len());
     let ports = pod.ports.iter().map(|(name, _)| name.len());
     let owner = pod.role_instance.as_ref().map(|owner| owner.uid.len());
-    named + pod.unnamed_ports.len() > MOST_ENTRIES
-        || texts.chain(ports).chain(owner).sum::<usize>() > MOST_BYTES
+    let claims = pod.claims.iter().map(String::len);
+    named + pod.unnamed_ports.len() + pod.claims.len() > MOST_ENTRIES
+        || texts.chain(ports).chain(owner).chain(claims).sum::<usize>() > MOST_BYTES
 }

@@ -109,9 +109,9 @@ fn a_bill_that_only_goes_on_is_written_twice_an_hour() {
 #[test]
 fn a_recommendation_that_is_renewed_is_written() {
     let at = |seconds| Monotonic(Duration::from_secs(seconds));
-    let recommended = |observed_seconds| {
+    let recommended = |covered_seconds| {
         let mut status = status(1, Reason::ReadyForNewScale, "5");
-        let bill = RecommendationBill { observed_seconds, ..RecommendationBill::default() };
+        let bill = RecommendationBill { covered_seconds, ..RecommendationBill::default() };
         status.targets[0].recommendation =
             Some(RecommendationStatus { replicas: 1, bill, ..RecommendationStatus::default() });
         status
