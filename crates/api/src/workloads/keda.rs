@@ -39,9 +39,9 @@ mod tests {
 
     #[test]
     fn a_scaled_object_has_stopped_when_keda_says_so() {
+        type Annotations = &'static [(&'static str, &'static str)];
         let acted = json!({"conditions": [{"type": "Paused", "status": "True"}]});
         let not_yet = json!({"conditions": [{"type": "Paused", "status": "Unknown"}]});
-        type Annotations = &'static [(&'static str, &'static str)];
         // annotations, status; is paused, has stopped
         let table: [(Annotations, Option<&Value>, bool, bool); 8] = [
             (&[], Some(&acted), false, false),
