@@ -53,8 +53,8 @@ fn commands_in_the_docs_print_what_the_docs_say() {
     assert!(count >= 6, "only {count} commands were found");
 }
 
-/// docs/operations.md has a row for every flag of `run`, with its default and its variable. Those of
-/// wake calls are in docs/targets.md, and those of the metrics APIs in docs/metrics-api.md.
+/// docs/operations.md has a row for every flag of `run`, with its default and its variable. Those
+/// of wake calls are in docs/targets.md, and those of the metrics APIs in docs/metrics-api.md.
 #[test]
 fn every_flag_of_run_is_in_the_docs() {
     let output = Command::new(env!("CARGO_BIN_EXE_llm-autoscaler"))

@@ -37,7 +37,7 @@ pub(crate) struct PolicyArgs {
 /// What a run has beside its scenario.
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct RunOptions<'a> {
-    /// The pool of decode, for an LLMAutoscaler with roles; where there is none, it cannot have any.
+    /// The pool of decode, for an LLMAutoscaler with roles; without it none can have roles.
     pub(crate) decode: Option<DecodePool>,
     /// A file to write the steps of the LLMAutoscaler into.
     pub(crate) steps: Option<&'a Path>,

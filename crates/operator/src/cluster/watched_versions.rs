@@ -1,7 +1,7 @@
 //! The versions of targets and PodMonitors, by a watch of the metadata of each kind.
 //!
-//! An object that is as it was read needs no request. Of an object nothing is kept but a hash of its
-//! version under a hash of its name: some tens of bytes, whatever its metadata has. What is not
+//! An object that is as it was read needs no request. Of an object nothing is kept but a hash of
+//! its version under a hash of its name: some tens of bytes, whatever its metadata has. What is not
 //! known, or not known for sure, is read, as if there were no watch.
 
 use std::{

@@ -39,9 +39,7 @@ impl Role {
             target.sources.samples(&target.replicas.reporting_pods, with_latency, now.monotonic);
         target.engines.observe(config.vitals.as_ref(), &target.replicas, &samples, now.monotonic);
         let startup_timeout = target.memory.startup_times.startup_timeout();
-        let existing = target.replicas.alive();
-        let scale = target.view.counted(existing);
-        target.settling.observe(&target.replicas, scale, startup_timeout, now.wall);
+        target.observe_settling(startup_timeout, now);
         let seen = Observed {
             config: &config,
             replicas: &target.replicas,

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use kube::core::Selector as PodSelector;
 use llm_autoscaler_api::{
     Advice, LLMAutoscaler, Port, SourceConfig, TargetConfig, memory::Remembered,
@@ -262,6 +262,12 @@ impl TargetState {
         sources.update_subscriptions(&self.replicas.reporting_pods, sampling.clock.monotonic());
         self.sources = sources;
         self.decided = false;
+    }
+
+    /// Takes over the difference between the requested replicas and those that exist.
+    pub(super) fn observe_settling(&mut self, startup_timeout: TimeDelta, now: Now) {
+        let scale = self.view.counted(self.replicas.alive());
+        self.settling.observe(&self.replicas, scale, startup_timeout, now.wall);
     }
 
     /// Takes over the pods as they are now, and samples them.

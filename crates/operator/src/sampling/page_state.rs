@@ -82,8 +82,10 @@ pub(crate) struct PageState {
     known: Vec<Known>,
     /// The memory of `known`; `None` before the first scrape.
     memory: Option<Reservation>,
-    /// The last valid page.
-    valid: Option<ValidPage>,
+    /// The time of the last valid page.
+    valid_at: Option<Monotonic>,
+    /// True if the last valid page had nothing on it.
+    is_empty: bool,
     /// The measures of the latest scrape.
     scraped: Option<Arc<MeasureSet>>,
     /// The error of the latest scrape.
@@ -96,14 +98,6 @@ pub(crate) struct PageState {
     looks_like: Option<Program>,
     /// The place of the first measure of which an absence is explained next.
     next_explained: usize,
-}
-
-/// A page that was read.
-#[derive(Clone, Copy, Debug)]
-struct ValidPage {
-    at: Monotonic,
-    /// True if it had nothing on it.
-    is_empty: bool,
 }
 
 /// What is known of one measure of a page.
@@ -174,12 +168,12 @@ impl FeedState for PageState {
 impl PageState {
     /// Returns the time of the last valid page.
     pub(crate) fn valid_at(&self) -> Option<Monotonic> {
-        self.valid.map(|page| page.at)
+        self.valid_at
     }
 
     /// Asks for a scrape at once, if the last valid page is older than this.
     pub(crate) fn demand(&mut self, oldest: Duration, now: Monotonic) -> bool {
-        let is_wanted = self.valid_at().is_some_and(|at| now.since(at) > oldest);
+        let is_wanted = self.valid_at.is_some_and(|at| now.since(at) > oldest);
         self.demanded = self.demanded.or(is_wanted.then_some(now));
         is_wanted
     }
@@ -211,7 +205,7 @@ impl PageState {
 
     /// Returns true if the last valid page had nothing on it.
     pub(crate) fn is_empty(&self) -> bool {
-        self.valid.is_some_and(|page| page.is_empty)
+        self.is_empty
     }
 
     /// Returns the series that the last valid page has with other labels than those of an absent
@@ -228,7 +222,7 @@ impl PageState {
     /// Returns the past of a measure, and the way in which it was found on the last valid page.
     /// `None` if there was no valid page.
     pub(crate) fn track(&self, measure: &Arc<Measure>) -> Option<(&Track, Found)> {
-        let known = self.valid.and_then(|_| self.known(measure))?;
+        let known = self.valid_at.and_then(|_| self.known(measure))?;
         Some((&known.track, known.found))
     }
 
@@ -288,7 +282,8 @@ impl PageState {
                 }
             }
             self.explain_absences(bytes);
-            self.valid = Some(ValidPage { at, is_empty: bytes.trim_ascii().is_empty() });
+            self.valid_at = Some(at);
+            self.is_empty = bytes.trim_ascii().is_empty();
             self.fit_in_memory();
         } else if self.has_had_no_turn() && self.is_old(at) {
             self.forget_pasts();
@@ -358,7 +353,7 @@ impl PageState {
     fn is_old(&self, now: Monotonic) -> bool {
         let used_for = |it: &PageSubscription| STALE_INTERVALS * it.interval + it.timeout;
         let used_for = self.subscriptions.values().map(used_for).max().unwrap_or_default();
-        self.valid_at().is_some_and(|at| now.since(at) > used_for.max(FORGOTTEN_AFTER))
+        self.valid_at.is_some_and(|at| now.since(at) > used_for.max(FORGOTTEN_AFTER))
     }
 
     /// Merges the measures of all subscribers. Measures that stay keep their past.

@@ -55,7 +55,7 @@ use Place::{Log, Status};
 type Row = (&'static str, &'static str, &'static str, Need, Place);
 
 /// The permissions for everything but the targets.
-const GENERAL: [Row; 23] = [
+const GENERAL: [Row; 24] = [
     ("llmautoscaler.io", "llmautoscalers", "list", Start, Log),
     ("llmautoscaler.io", "llmautoscalers", "watch", Start, Log),
     ("llmautoscaler.io", "llmautoscalers/status", "patch", Size("statefulsets"), Log),

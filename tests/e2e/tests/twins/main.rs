@@ -73,7 +73,7 @@ async fn main() -> ExitCode {
     };
     println!("the control plane is ready after {:.1} s", began.elapsed().as_secs_f64());
     let timelines = join_all(chosen.iter().map(|timeline| run(&cluster, timeline)));
-    let (mut results, beside) = join(timelines, run_beside(&cluster, &filter)).await;
+    let (mut results, beside) = Box::pin(join(timelines, run_beside(&cluster, &filter))).await;
     results.extend(beside);
     let failed = results.iter().filter(|passed| !**passed).count();
     let (verdict, seconds) =
@@ -115,7 +115,7 @@ async fn run(cluster: &Arc<Cluster>, timeline: &Timeline) -> bool {
 async fn run_beside(cluster: &Arc<Cluster>, filter: &str) -> Vec<bool> {
     let beside_hpa = report(beside::NAME, filter, beside::run(cluster));
     let beside_scaled_object = report(scaled_object::NAME, filter, scaled_object::run(cluster));
-    let (one, other) = join(beside_hpa, beside_scaled_object).await;
+    let (one, other) = Box::pin(join(beside_hpa, beside_scaled_object)).await;
     one.into_iter().chain(other).collect()
 }
 
