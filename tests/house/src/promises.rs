@@ -9,10 +9,10 @@ use crate::checkout::Checkout;
 /// The pages.
 const PAGES: [&str; 2] = ["docs/security.md", "docs/versions.md"];
 /// The crates that a name may begin with; any other name is of a module of the operator.
-const CRATES: [&str; 4] = ["api", "cli", "core", "engines"];
+const CRATES: [&str; 5] = ["api", "cli", "core", "engines", "observe"];
 /// The suites of scenarios that a name may begin with.
-const SUITES: [&str; 9] =
-    ["doubt", "e2e", "failover", "gitops", "install", "rbac", "targets", "tenants", "ui"];
+const SUITES: [&str; 10] =
+    ["doubt", "e2e", "failover", "gitops", "install", "rbac", "slo", "targets", "tenants", "ui"];
 
 /// Returns the number of tests that the pages name, and those that do not exist.
 ///
