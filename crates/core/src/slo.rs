@@ -30,6 +30,7 @@ mod forecast;
 mod lengths;
 mod observation;
 mod peak;
+mod record;
 mod size;
 mod starts;
 #[cfg(test)]
@@ -40,6 +41,7 @@ pub use burst::Burst;
 pub use fit::{StepTime, Unfit};
 pub use lengths::Lengths;
 pub use observation::{EngineSample, ServingState, SloObservation, SloReplica};
+pub use record::Learned;
 pub use size::{Binding, Margins};
 
 use arrivals::{Arrivals, Flow};
@@ -92,6 +94,13 @@ pub struct SloPolicy {
     pub min: u32,
     /// The upper limit of the size.
     pub max: u32,
+    /// The share of the requests that may be late.
+    pub late: f64,
+    /// The share of the arrivals that is added beside the learned headroom.
+    pub headroom: f64,
+    /// The seconds of the window before a scale-down that the caller applies to the size itself.
+    /// Here only the rest of the window is.
+    pub stabilized: f64,
 }
 
 /// A size, and everything that it follows from.
@@ -192,7 +201,8 @@ impl Slo {
         }
         let start = self.starts.time();
         let (trend, headroom) = (self.trend(&rate, start), self.headroom());
-        let needed = sizing.smallest(arrivals * (1.0 + trend) * (1.0 + headroom));
+        let added = (1.0 + trend) * (1.0 + headroom) * (1.0 + policy.headroom);
+        let needed = sizing.smallest(arrivals * added);
         if self.count(ServingState::Serving) < needed.replicas {
             // Requests are late for want of replicas, by no fault of the margins.
             self.feedback.forget(observation.now);
@@ -201,9 +211,9 @@ impl Slo {
         let stuck = self.stuck().min((REPLACED * f64::from(needed.replicas)).ceil() as u32);
         let replaced = clogged.min(needed.replicas) + stuck;
         let calm = needed.replicas.saturating_add(replaced);
-        let burst = self.burst(&sizing, observation, promise.time_to_first_token);
+        let burst = self.burst(&sizing, observation, policy);
         let window = (WINDOW_STARTS * start + WINDOW_MORE).clamp(WINDOW.0, WINDOW.1);
-        let peak = self.peak.push(observation.now, calm, window);
+        let peak = self.peak.push(observation.now, calm, (window - policy.stabilized).max(0.0));
         let size = peak.max(burst.map_or(0, |burst| burst.ordered));
         let size = size.clamp(policy.min, policy.max.max(policy.min));
         let is_doubtful = size < observation.requested && !self.has_quorum();
@@ -283,18 +293,27 @@ impl Slo {
     }
 
     /// Returns what a burst orders, while there is one, and moves the margins otherwise.
-    fn burst(&mut self, sizing: &Sizing, observation: &SloObservation, ttft: f64) -> Option<Burst> {
+    fn burst(
+        &mut self,
+        sizing: &Sizing,
+        observation: &SloObservation,
+        policy: &SloPolicy,
+    ) -> Option<Burst> {
         let (now, start) = (observation.now, self.starts.time());
         self.forecasts.compare(&self.arrivals, self.bursts.changed_at, start);
         self.bursts.detect(&self.arrivals, &self.forecasts, start);
         let Some(rate) = self.bursts.rate(&self.arrivals) else {
-            self.feedback.judge(now);
+            self.feedback.judge(now, policy.late);
             return None;
         };
         self.feedback.forget(now);
         let standing = Standing {
             serving: self.count(ServingState::Serving),
-            clogged: self.clogged(sizing.work(), ttft, observation.queued),
+            clogged: self.clogged(
+                sizing.work(),
+                policy.promise.time_to_first_token,
+                observation.queued,
+            ),
             starting: self.count(ServingState::Starting),
             requested: observation.requested,
             independence: self.starts.independence(),

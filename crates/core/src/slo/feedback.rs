@@ -4,7 +4,7 @@
 //! otherwise. They never rise above them: a bound that could move up drifts up in calm times, and
 //! pays for it in the next rise.
 
-use super::size::Margins;
+use super::{record::numbers, size::Margins};
 
 /// The margins without any experience.
 pub(super) const DEFAULT: Margins = Margins { latency: 0.70, utilization: 0.80 };
@@ -14,9 +14,9 @@ const PERIOD: f64 = 10.0;
 const REQUESTS: f64 = 500.0;
 /// The longest time for which one judgement counts, in seconds.
 const LONGEST: f64 = 60.0;
-/// The share of late requests above which margins fall, and below which they rise.
-const TOO_MANY: f64 = 0.01;
-const FEW: f64 = 0.005;
+/// The part of the promised share of late requests below which margins rise. Above the whole share
+/// they fall.
+const FEW: f64 = 0.5;
 /// The change of the logarithms of the margins per second.
 const FALL: Margins = Margins { latency: -0.003, utilization: -0.002 };
 const RISE: Margins = Margins { latency: 0.001, utilization: 0.000_5 };
@@ -52,8 +52,24 @@ impl Feedback {
         (self.finished, self.late, self.since) = (0.0, 0.0, now);
     }
 
-    /// Moves the margins, if enough requests are to be judged.
-    pub(super) fn judge(&mut self, now: f64) {
+    /// Returns the margins as numbers.
+    pub(super) fn record(&self) -> Vec<f32> {
+        vec![self.margins.latency as f32, self.margins.utilization as f32]
+    }
+
+    /// Takes over margins, if they are some.
+    pub(super) fn restore(&mut self, record: &[f32]) {
+        let Some([latency, utilization]) = numbers::<2>(record) else { return };
+        let is_margin = |margin, least, most| (least..=most).contains(&margin);
+        if is_margin(latency, LEAST.latency - 1e-6, DEFAULT.latency + 1e-6)
+            && is_margin(utilization, LEAST.utilization - 1e-6, DEFAULT.utilization + 1e-6)
+        {
+            self.margins = Margins { latency, utilization };
+        }
+    }
+
+    /// Moves the margins, if enough requests are to be judged: `most` of them may be late.
+    pub(super) fn judge(&mut self, now: f64, most: f64) {
         let time = now - self.since;
         if time < PERIOD || self.finished < REQUESTS {
             return;
@@ -61,8 +77,8 @@ impl Feedback {
         let share = self.late / self.finished;
         self.forget(now);
         let change = match share {
-            share if share > TOO_MANY => FALL,
-            share if share < FEW => RISE,
+            share if share > most => FALL,
+            share if share < FEW * most => RISE,
             _ => return,
         };
         let time = time.min(LONGEST);
@@ -90,7 +106,7 @@ mod tests {
     fn after(feedback: &mut Feedback, from: u32, seconds: u32, rate: f64, share: f64) -> f64 {
         for at in (from..from + seconds).step_by(5) {
             feedback.count(5.0 * rate, 5.0 * rate * share);
-            feedback.judge(f64::from(at));
+            feedback.judge(f64::from(at), 0.01);
         }
         feedback.margins().latency
     }
@@ -111,16 +127,26 @@ mod tests {
     #[test]
     fn few_requests_are_judged_together_and_those_of_a_burst_not_at_all() {
         let mut feedback = Feedback::default();
-        feedback.judge(0.0);
+        feedback.judge(0.0, 0.01);
         feedback.count(499.0, 499.0);
-        feedback.judge(1_000.0);
+        feedback.judge(1_000.0, 0.01);
         assert_eq!(feedback.margins(), DEFAULT);
         feedback.forget(1_000.0);
         feedback.count(499.0, 499.0);
-        feedback.judge(2_000.0);
+        feedback.judge(2_000.0, 0.01);
         assert_eq!(feedback.margins(), DEFAULT);
         feedback.count(1.0, 1.0);
-        feedback.judge(2_000.0);
+        feedback.judge(2_000.0, 0.01);
         assert!(feedback.margins().latency < DEFAULT.latency);
+    }
+
+    #[test]
+    fn the_promised_share_decides_what_is_too_many() {
+        for (most, falls) in [(0.01, true), (0.05, false)] {
+            let mut feedback = Feedback::default();
+            feedback.count(1_000.0, 20.0);
+            feedback.judge(1_000.0, most);
+            assert_eq!(feedback.margins().latency < DEFAULT.latency, falls, "{most}");
+        }
     }
 }

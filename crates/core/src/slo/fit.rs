@@ -13,7 +13,7 @@
 //! the same multiples of `base`, since all of them follow from the bytes and the operations of the
 //! model. So `base` alone follows from the mean time of a step.
 
-use super::track::Row;
+use super::{record::numbers, track::Row};
 
 /// The slopes of the prior as multiples of `base`: per prompt token, per sequence, per KV token.
 /// They are the geometric means over measured engines (Qwen3-32B and Llama 2 70B on A100 and H100).
@@ -71,6 +71,38 @@ pub enum Unfit {
 }
 
 impl Fit {
+    /// The numbers of a record: the upper half of `products`, `sums` and four numbers more.
+    const NUMBERS: usize = 18;
+
+    /// Returns the state as numbers; `None` without a row.
+    pub(super) fn record(&self) -> Option<Vec<f32>> {
+        let upper = (0..4).flat_map(|line| self.products[line][line..].iter());
+        let Self { weight, log_base, squared_error, error_weight, .. } = self;
+        let rest = [weight, log_base, squared_error, error_weight];
+        let all = upper.chain(&self.sums).chain(rest).map(|number| *number as f32);
+        (*weight > 0.0).then(|| all.collect())
+    }
+
+    /// Takes over a state, as of the time `now`, if it is one.
+    pub(super) fn restore(&mut self, record: &[f32], now: f64) {
+        let Some(found) = numbers::<{ Self::NUMBERS }>(record) else { return };
+        let mut found = found.into_iter();
+        let mut next = || found.next().unwrap_or_default();
+        let mut fit = Self { updated_at: now, ..Self::default() };
+        for line in 0..4 {
+            for other in line..4 {
+                let product = next();
+                (fit.products[line][other], fit.products[other][line]) = (product, product);
+            }
+        }
+        fit.sums = std::array::from_fn(|_| next());
+        (fit.weight, fit.log_base) = (next(), next());
+        (fit.squared_error, fit.error_weight) = (next(), next());
+        if fit.weight > 0.0 && fit.squared_error >= 0.0 && fit.error_weight >= 0.0 {
+            *self = fit;
+        }
+    }
+
     /// Forgets a part of the past, before rows of a later time are added.
     pub(super) fn begin(&mut self, now: f64) {
         let kept = (-(now - self.updated_at).clamp(0.0, GAP) / MEMORY).exp();

@@ -1,6 +1,6 @@
 //! The lengths of requests, as ratios of counters.
 
-use super::track::Interval;
+use super::{record::numbers, track::Interval};
 
 /// The time constant of the lengths, in seconds.
 const MEMORY: f64 = 20.0;
@@ -32,6 +32,21 @@ pub(super) struct LengthSums {
 }
 
 impl LengthSums {
+    /// Returns the sums as numbers.
+    pub(super) fn record(&self) -> Vec<f32> {
+        let Self { prompt, computed, output, first_tokens, answers, .. } = self;
+        [prompt, computed, output, first_tokens, answers].map(|sum| *sum as f32).to_vec()
+    }
+
+    /// Takes over sums, as of the time `now`, if they are some.
+    pub(super) fn restore(&mut self, record: &[f32], now: f64) {
+        let Some(found) = numbers::<5>(record) else { return };
+        if found.iter().all(|sum| *sum >= 0.0) {
+            let [prompt, computed, output, first_tokens, answers] = found;
+            *self = Self { prompt, computed, output, first_tokens, answers, updated_at: now };
+        }
+    }
+
     /// Forgets a part of the past, before a later time's intervals are added.
     pub(super) fn begin(&mut self, now: f64) {
         let kept = (-(now - self.updated_at).max(0.0) / MEMORY).exp();

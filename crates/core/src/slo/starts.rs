@@ -27,6 +27,17 @@ impl Starts {
         self.count += 1;
     }
 
+    /// Returns the times as numbers.
+    pub(super) fn record(&self) -> Vec<f32> {
+        self.times[..self.count].iter().map(|time| time.round() as f32).collect()
+    }
+
+    /// Takes over times, as far as they can be some.
+    pub(super) fn restore(&mut self, record: &[f32]) {
+        let times = record.iter().map(|time| f64::from(*time));
+        times.filter(|time| time.is_finite() && *time >= 0.0).for_each(|time| self.learn(time));
+    }
+
     /// Returns the time that nine of ten starts take at most.
     pub(super) fn time(&self) -> f64 {
         if self.count == 0 { UNKNOWN } else { self.quantile(QUANTILE) }

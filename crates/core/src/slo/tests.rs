@@ -2,11 +2,8 @@
 
 use super::*;
 
-const POLICY: SloPolicy = SloPolicy {
-    promise: Promise { time_to_first_token: 2.0, inter_token_latency: 0.1 },
-    min: 1,
-    max: 64,
-};
+const PROMISE: Promise = Promise { time_to_first_token: 2.0, inter_token_latency: 0.1 };
+const POLICY: SloPolicy = SloPolicy::new(PROMISE, 1, 64);
 /// The time of a step of Qwen3-32B on 2 H100.
 const ENGINE: StepTime = StepTime {
     base: 0.017,
@@ -19,6 +16,7 @@ const OUTPUT: f64 = 211.0;
 
 /// A service in equilibrium: replicas share a rate of requests, and answer at once.
 struct Service {
+    policy: SloPolicy,
     slo: Slo,
     now: f64,
     every: f64,
@@ -31,7 +29,8 @@ impl Service {
     fn new(replicas: usize, every: f64) -> Self {
         let first = EngineSample { late: Some(0.0), ..EngineSample::default() };
         let (slo, samples) = (Slo::default(), vec![first; replicas]);
-        Self { slo, now: 0.0, every, samples, late: 0.0, size: replicas as u32 }
+        let size = replicas as u32;
+        Self { policy: POLICY, slo, now: 0.0, every, samples, late: 0.0, size }
     }
 
     /// Serves at a rate for some time. Of the replicas that `scraped` names the samples arrive.
@@ -62,7 +61,7 @@ impl Service {
                 queued: None,
                 replicas: replicas.collect(),
             };
-            result = self.slo.step(&observation, &POLICY);
+            result = self.slo.step(&observation, &self.policy);
         }
         result
     }
@@ -157,4 +156,46 @@ fn late_requests_of_a_sufficient_size_tighten_the_margins() {
     let found = service.run(300.0, 66.0, |_| true).unwrap();
     assert!(found.margins.latency < before.latency, "{found:?}");
     assert!(found.needed > 10, "{found:?}");
+}
+
+#[test]
+fn what_was_learned_is_known_after_a_restart() {
+    let mut service = Service::new(12, 5.0);
+    let before = service.run(3_600.0, 66.0, |_| true).unwrap();
+    let learned = service.slo.learned().unwrap();
+    let count = [&learned.fit, &learned.lengths, &learned.margins, &learned.starts];
+    assert!(count.map(Vec::len).iter().sum::<usize>() < Learned::NUMBERS);
+    service.slo = Slo::restored(&learned, service.now);
+    // The model decides as soon as arrivals can be counted: by the second sample.
+    let after = service.run(10.0, 66.0, |_| true).unwrap();
+    assert_eq!(after.needed, before.needed, "{after:?}");
+    let step = |model: StepTime| model.base + 20.0 * model.per_sequence;
+    assert!((step(after.model) / step(before.model) - 1.0).abs() < 1e-3, "{after:?}");
+    // It is a beginning: further samples are learned from.
+    let later = service.run(3_600.0, 66.0, |_| true).unwrap();
+    assert_eq!(later.needed, before.needed, "{later:?}");
+}
+
+#[test]
+fn what_one_request_alone_needs_follows_from_the_model() {
+    let mut service = Service::new(12, 5.0);
+    let alone = service.run(3_600.0, 66.0, |_| true).unwrap().alone();
+    let (ttft, itl) = (ENGINE.base + ENGINE.per_prompt_token * PROMPT, ENGINE.base);
+    assert!((alone.time_to_first_token / ttft - 1.0).abs() < 0.3, "{alone:?}");
+    assert!((alone.inter_token_latency / itl - 1.0).abs() < 0.3, "{alone:?}");
+}
+
+#[test]
+fn headroom_of_the_policy_is_added_and_its_window_is_not_applied_twice() {
+    let sized = |policy: SloPolicy| {
+        let mut service = Service { policy, ..Service::new(12, 5.0) };
+        let steady = service.run(1_800.0, 60.0, |_| true).unwrap().needed;
+        (steady, service.run(200.0, 20.0, |_| true).unwrap())
+    };
+    let (plain, held) = sized(POLICY);
+    let (more, _) = sized(SloPolicy { headroom: 0.5, ..POLICY });
+    assert!(f64::from(more) > 1.3 * f64::from(plain), "{more} {plain}");
+    assert_eq!((held.replicas, held.held), (plain, Some(SloHold::Window)));
+    let (_, now) = sized(SloPolicy { stabilized: f64::INFINITY, ..POLICY });
+    assert_eq!((now.replicas, now.held), (now.needed, None), "{now:?}");
 }

@@ -38,7 +38,7 @@ impl SloMode {
             inter_token_latency: promise.inter_token_latency,
         };
         Self {
-            policy: SloPolicy { promise, min: limits.min, max: limits.max },
+            policy: SloPolicy::new(promise, limits.min, limits.max),
             limits,
             kv_capacity: kv_tokens as f64,
             slo: Slo::default(),
