@@ -260,7 +260,7 @@ fuzz-all: ## fuzz every target for SECONDS, two at a time
 
 .PHONY: bench
 bench: ## nanoseconds and bytes per second of the hot paths, beside Prometheus's parser
-	$(CARGO) bench --locked -p llm-autoscaler-core --bench decide --bench coordinate
+	$(CARGO) bench --locked -p llm-autoscaler-core --bench decide --bench coordinate --bench slo
 	CARGO=$(CARGO) tests/parser/bench.sh
 
 .PHONY: simulate-bench

@@ -14,7 +14,8 @@
 //! scraping or deciding more often changes nothing but the delay.
 //!
 //! Arrivals are those of two minutes, and a rise is carried on over the time that a replica takes
-//! to start. Headroom follows from how far such forecasts have been off: a regular load gets
+//! to start, as far as rises have gone on before. What will still wait when it is ready is answered
+//! within a minute. Headroom follows from how far such forecasts have been off: a regular load gets
 //! little. A fall is followed after a window. Sudden changes have rules of their own: a burst
 //! orders more than needed and cancels the rest.
 //!
@@ -30,7 +31,9 @@ mod forecast;
 mod lengths;
 mod observation;
 mod peak;
+mod queue;
 mod record;
+mod shortage;
 mod size;
 mod starts;
 #[cfg(test)]
@@ -42,7 +45,7 @@ pub use fit::{StepTime, Unfit};
 pub use lengths::Lengths;
 pub use observation::{EngineSample, ServingState, SloObservation, SloReplica};
 pub use record::Learned;
-pub use size::{Binding, Margins};
+pub use size::{Binding, Margins, SloRole};
 
 use arrivals::{Arrivals, Flow};
 use burst::{Bursts, Standing};
@@ -51,15 +54,13 @@ use fit::Fit;
 use forecast::Forecasts;
 use lengths::LengthSums;
 use peak::Peak;
+use queue::Queue;
 use size::Sizing;
 use starts::Starts;
 use track::Tracker;
 
 /// The time of which arrivals are counted, in seconds.
 const ARRIVALS: f64 = 120.0;
-/// The share of a rise that is carried on, and the largest share of the arrivals that it adds.
-const TREND: f64 = 0.5;
-const MOST_TREND: f64 = 0.5;
 /// The share of the mean error of forecasts that is added to the arrivals.
 const HEADROOM: f64 = 0.5;
 /// The window before a scale-down, by the start-up time, and its bounds in seconds. An idle replica
@@ -98,6 +99,8 @@ pub struct SloPolicy {
     pub late: f64,
     /// The share of the arrivals that is added beside the learned headroom.
     pub headroom: f64,
+    /// The part of each request that the replicas do.
+    pub role: SloRole,
     /// The seconds of the window before a scale-down that the caller applies to the size itself.
     /// Here only the rest of the window is.
     pub stabilized: f64,
@@ -168,8 +171,9 @@ pub struct Slo {
     kv_capacity: Option<f64>,
     /// The work of a request in seconds, as of the last step with a model.
     work: Option<f64>,
-    /// The gateway's queue at the last step, and the time of that.
-    queued: Option<(f64, f64)>,
+    queue: Queue,
+    /// The time until which late requests are those of a shortage of replicas.
+    short_until: f64,
 }
 
 impl Slo {
@@ -182,28 +186,33 @@ impl Slo {
         observation: &SloObservation,
         policy: &SloPolicy,
     ) -> Result<SloSize, NoSize> {
-        self.take(observation);
+        self.take(observation, policy.role);
         let end = self.arrivals.end();
         if observation.now - end > STALE_AFTER {
             return Err(NoSize::Samples);
         }
         let model = self.fit.usable().map_err(NoSize::Model)?;
-        let lengths = self.lengths.means().ok_or(NoSize::Arrivals)?;
+        let lengths = self.lengths.means().ok_or(NoSize::Arrivals)?.of(policy.role);
         let rate = self.arrivals.rate(ARRIVALS, 0.0, f64::NEG_INFINITY);
         let rate = rate.ok_or(NoSize::Arrivals)?;
         let arrivals = rate.requests.max(0.0);
         let (promise, margins) = (policy.promise, self.feedback.margins());
-        let sizing = Sizing { model, lengths, kv_capacity: self.kv_capacity, promise, margins };
+        let (role, kv_capacity) = (policy.role, self.kv_capacity);
+        let sizing = Sizing { model, lengths, kv_capacity, promise, margins, role };
         let work = sizing.work();
         if self.work.replace(work).is_none() {
             // The work of what has arrived before was not known.
             self.bursts.changed_at = end;
         }
         let start = self.starts.time();
-        let (trend, headroom) = (self.trend(&rate, start), self.headroom());
+        // A new replica meets the load of the time when it is ready; what is known is as old as the
+        // samples are.
+        let lead = start + observation.now - end;
+        let trend = self.forecasts.trend(&self.arrivals, self.bursts.changed_at, lead);
+        let headroom = self.headroom();
         let added = (1.0 + trend) * (1.0 + headroom) * (1.0 + policy.headroom);
-        let needed = sizing.smallest(arrivals * added);
-        if self.count(ServingState::Serving) < needed.replicas {
+        let needed = self.with_backlog(&sizing, arrivals * added, lead, observation.queued);
+        if self.is_short(needed.replicas, work, promise, observation) {
             // Requests are late for want of replicas, by no fault of the margins.
             self.feedback.forget(observation.now);
         }
@@ -212,7 +221,7 @@ impl Slo {
         let replaced = clogged.min(needed.replicas) + stuck;
         let calm = needed.replicas.saturating_add(replaced);
         let burst = self.burst(&sizing, observation, policy);
-        let window = (WINDOW_STARTS * start + WINDOW_MORE).clamp(WINDOW.0, WINDOW.1);
+        let window = Self::window(start);
         let peak = self.peak.push(observation.now, calm, (window - policy.stabilized).max(0.0));
         let size = peak.max(burst.map_or(0, |burst| burst.ordered));
         let size = size.clamp(policy.min, policy.max.max(policy.min));
@@ -239,13 +248,14 @@ impl Slo {
     }
 
     /// Takes new samples over into everything that is learned.
-    fn take(&mut self, observation: &SloObservation) {
+    fn take(&mut self, observation: &SloObservation, role: SloRole) {
         let now = observation.now;
         self.lengths.begin(now);
         self.fit.begin(now);
         let work = self.work.unwrap_or(0.0);
-        let Self { tracker, arrivals, lengths, fit, feedback, starts, .. } = self;
+        let Self { tracker, arrivals, lengths, fit, feedback, starts, queue, .. } = self;
         let each = |interval: track::Interval| {
+            let interval = interval.of(role);
             let requests = interval.arrivals;
             let flow = Flow { requests, work: requests * work };
             arrivals.count(interval.from, interval.to, flow);
@@ -258,13 +268,10 @@ impl Slo {
             }
         };
         tracker.observe(now, &observation.replicas, each, |age| starts.learn(age));
-        if let Some((queued, (at, before))) = observation.queued.zip(self.queued)
-            && now > at
-        {
-            let requests = queued - before;
-            arrivals.count(at, now, Flow { requests, work: requests * work });
+        if let Some(growth) = queue.push(now, observation.queued, arrivals.end()) {
+            let requests = growth.requests;
+            arrivals.count(growth.from, growth.to, Flow { requests, work: requests * work });
         }
-        self.queued = observation.queued.map(|queued| (now, queued));
         arrivals.begin_expecting();
         for replica in tracker.iter().filter(|it| it.state != ServingState::Terminating) {
             if let Some(latest) = &replica.latest {
@@ -277,19 +284,14 @@ impl Slo {
         self.kv_capacity = capacities.reduce(f64::min).or(self.kv_capacity);
     }
 
-    /// Returns the share of the load that a rise adds by the time that a new replica is ready. It
-    /// is never negative: a fall is followed after the window.
-    fn trend(&self, rate: &Flow, start: f64) -> f64 {
-        let slope = self.arrivals.slope().max(0.0);
-        if rate.work <= 0.0 {
-            return 0.0;
-        }
-        (TREND * slope / rate.work * start).min(MOST_TREND)
-    }
-
     /// Returns the share of the load that is added by how far forecasts have been off.
     fn headroom(&self) -> f64 {
         HEADROOM * self.forecasts.mean_error()
+    }
+
+    /// Returns the window before a scale-down.
+    fn window(start: f64) -> f64 {
+        (WINDOW_STARTS * start + WINDOW_MORE).clamp(WINDOW.0, WINDOW.1)
     }
 
     /// Returns what a burst orders, while there is one, and moves the margins otherwise.
@@ -300,6 +302,7 @@ impl Slo {
         policy: &SloPolicy,
     ) -> Option<Burst> {
         let (now, start) = (observation.now, self.starts.time());
+        let start = start + now - self.arrivals.end();
         self.forecasts.compare(&self.arrivals, self.bursts.changed_at, start);
         self.bursts.detect(&self.arrivals, &self.forecasts, start);
         let Some(rate) = self.bursts.rate(&self.arrivals) else {
@@ -324,25 +327,6 @@ impl Slo {
 
     fn count(&self, state: ServingState) -> u32 {
         self.tracker.iter().filter(|replica| replica.state == state).count() as u32
-    }
-
-    /// Returns the number of serving replicas with queues that take longer than some time: they are
-    /// lost for requests that arrive now. If the gateway's queue takes so long, all of them are.
-    fn clogged(&self, work: f64, time: f64, queued: Option<f64>) -> u32 {
-        let serving = self.count(ServingState::Serving);
-        if queued.unwrap_or(0.0) * work > time * f64::from(serving) / 2.0 {
-            return serving;
-        }
-        let serving = self.tracker.iter().filter(|it| it.state == ServingState::Serving);
-        let waiting = serving.filter_map(|replica| Some(replica.latest?.waiting));
-        waiting.filter(|waiting| waiting * work > time).count() as u32
-    }
-
-    /// Returns the number of replicas that should have become ready long ago.
-    fn stuck(&self) -> u32 {
-        let after = self.starts.stuck_after();
-        let starting = self.tracker.iter().filter(|it| it.state == ServingState::Starting);
-        starting.filter(|replica| replica.age > after).count() as u32
     }
 
     /// Returns whether enough of the serving replicas have a fresh sample.

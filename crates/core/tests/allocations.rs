@@ -1,10 +1,16 @@
-//! A decision allocates as often for a thousand replicas as for one.
+//! A decision allocates as often for a thousand replicas as for one, and a step of the SLO mode not
+//! at all.
+
+#[path = "support/steady.rs"]
+mod steady;
 
 use chrono::DateTime;
 use llm_autoscaler_core::{
     History, MetricKind, MetricPolicy, Milli, Observation, Policy, Profile, Reading, Replica,
     Scale, Settings, Target, Tolerances, decide,
+    slo::{Promise, Slo, SloPolicy},
 };
+use steady::Steady;
 
 /// Returns the number of allocations of one decision about a number of replicas.
 fn allocations(replicas: i32) -> u64 {
@@ -41,4 +47,26 @@ fn no_allocation_is_per_replica() {
     let one = allocations(1);
     assert!(one <= 2, "{one} allocations for one metric");
     assert_eq!(allocations(1000), one);
+}
+
+#[test]
+fn a_step_of_the_slo_mode_allocates_nothing_once_its_replicas_are_known() {
+    let promise = Promise { time_to_first_token: 2.0, inter_token_latency: 0.1 };
+    let policy = SloPolicy::new(promise, 1, 2_000);
+    for replicas in [1, 10, 1_000] {
+        let (mut slo, mut service) = (Slo::default(), Steady::new(replicas));
+        for _ in 0..400 {
+            service.serve();
+            let _ = slo.step(&service.observation, &policy);
+        }
+        for _ in 0..60 {
+            service.serve();
+            let mut size = None;
+            let counted = allocation_counter::measure(|| {
+                size = slo.step(&service.observation, &policy).ok();
+            });
+            assert!(size.is_some_and(|size| size.arrivals > 3.9 * f64::from(replicas)));
+            assert_eq!(counted.count_total, 0, "{replicas} replicas");
+        }
+    }
 }

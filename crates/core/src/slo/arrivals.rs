@@ -9,6 +9,8 @@ const SLOT: f64 = 5.0;
 const SLOTS: usize = 120;
 /// The time for which the rate of a replica without a newer sample is carried on, in seconds.
 const CARRIED: f64 = 120.0;
+/// The slots that a line needs: less is noise.
+const LEAST_POINTS: i64 = 12;
 
 /// Requests, and the seconds of a replica's computing that they need.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -34,6 +36,25 @@ pub(super) struct Arrivals {
     begin: Option<f64>,
     /// The time of the newest sample.
     end: f64,
+}
+
+/// A straight line through the work of some time.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Line {
+    /// The mean of the work.
+    pub(super) mean: f64,
+    /// The slope, in work per second and second, and its standard error.
+    pub(super) slope: f64,
+    pub(super) error: f64,
+    /// The seconds from the middle of the line to the newest sample.
+    pub(super) since_middle: f64,
+}
+
+impl Slot {
+    /// Returns the work per second.
+    fn rate(&self) -> f64 {
+        (self.counted.work + self.expected.work) / SLOT
+    }
 }
 
 impl Default for Arrivals {
@@ -92,22 +113,32 @@ impl Arrivals {
         Some(Flow { requests: sum.requests / time, work: sum.work / time })
     }
 
-    /// Returns the slope of the rates of a minute over the last three minutes, by least squares, in
-    /// work per second and second; 0 while there is less.
-    pub(super) fn slope(&self) -> f64 {
-        const POINTS: u32 = 13;
-        const SPACING: f64 = 15.0;
-        let (mut sum, mut squares) = (0.0, 0.0);
-        for index in 0..POINTS {
-            let ago = SPACING * f64::from(index);
-            let whole = self.begin.is_some_and(|begin| begin <= self.end - ago - 60.0);
-            let rate = self.rate(60.0, ago, f64::NEG_INFINITY).filter(|_| whole);
-            let Some(rate) = rate else { return 0.0 };
-            let from_middle = SPACING * (f64::from(POINTS - 1) / 2.0 - f64::from(index));
-            sum += from_middle * rate.work;
-            squares += from_middle * from_middle;
+    /// Returns the straight line through the work of the latest seconds, and not before `since`, by
+    /// least squares; `None` while there is less than a part of that.
+    pub(super) fn line(&self, seconds: f64, since: f64) -> Option<Line> {
+        let to = self.end;
+        let from = (to - seconds).max(since).max(self.begin?).max(self.first as f64 * SLOT);
+        // Whole slots only: a part of one is a matter of a few requests.
+        let (first, last) = ((from / SLOT).ceil() as i64, (to / SLOT).floor() as i64);
+        let count = last - first;
+        if count < LEAST_POINTS {
+            return None;
         }
-        sum / squares
+        let places = (first - self.first) as usize..(last - self.first) as usize;
+        let middle = (count - 1) as f64 / 2.0;
+        let (mut sum, mut along, mut squares) = (0.0, 0.0, 0.0);
+        for (index, slot) in self.slots.range(places.clone()).enumerate() {
+            let (rate, at) = (slot.rate(), index as f64 - middle);
+            (sum, along, squares) = (sum + rate, along + at * rate, squares + at * at);
+        }
+        let (mean, slope) = (sum / count as f64, along / squares);
+        let residuals = self.slots.range(places).enumerate().map(|(index, slot)| {
+            let residual = slot.rate() - mean - slope * (index as f64 - middle);
+            residual * residual
+        });
+        let error = (residuals.sum::<f64>() / (count - 2) as f64 / squares).sqrt();
+        let middle = f64::midpoint(first as f64, last as f64) * SLOT;
+        Some(Line { mean, slope: slope / SLOT, error: error / SLOT, since_middle: to - middle })
     }
 
     /// Appends slots up to the newest sample, and forgets those before the last ten minutes.
@@ -209,15 +240,18 @@ mod tests {
     }
 
     #[test]
-    fn the_slope_of_a_straight_rise_is_its_own() {
+    fn the_line_of_a_straight_rise_is_the_rise() {
         let mut arrivals = Arrivals::default();
         for at in 0..60 {
             let (from, to) = (5.0 * f64::from(at), 5.0 * f64::from(at + 1));
-            assert!(from > 235.0 || arrivals.slope().abs() < 1e-9);
+            assert_eq!(arrivals.line(180.0, ALWAYS).is_some(), from > 59.0, "{from}");
             let work = 5.0 * 0.1 * f64::midpoint(from, to);
             arrivals.count(from, to, Flow { requests: 1.0, work });
         }
-        assert!((arrivals.slope() - 0.1).abs() < 1e-6, "{}", arrivals.slope());
+        let line = arrivals.line(180.0, ALWAYS).unwrap();
+        assert!((line.slope - 0.1).abs() < 1e-6 && line.error < 1e-6, "{line:?}");
+        assert!((line.mean + line.slope * line.since_middle - 30.0).abs() < 1e-6, "{line:?}");
+        assert_eq!(arrivals.line(180.0, 250.0), None, "too short after a change");
     }
 
     proptest! {

@@ -7,8 +7,8 @@
 use super::{record::numbers, size::Margins};
 
 /// The margins without any experience.
-pub(super) const DEFAULT: Margins = Margins { latency: 0.70, utilization: 0.80 };
-const LEAST: Margins = Margins { latency: 0.35, utilization: 0.40 };
+pub(super) const DEFAULT: Margins = Margins { latency: 0.88, utilization: 0.80 };
+const LEAST: Margins = Margins { latency: 0.44, utilization: 0.40 };
 /// The shortest time that is judged, in seconds, and the requests that it needs.
 const PERIOD: f64 = 10.0;
 const REQUESTS: f64 = 500.0;
@@ -19,7 +19,7 @@ const LONGEST: f64 = 60.0;
 const FEW: f64 = 0.5;
 /// The change of the logarithms of the margins per second.
 const FALL: Margins = Margins { latency: -0.003, utilization: -0.002 };
-const RISE: Margins = Margins { latency: 0.001, utilization: 0.000_5 };
+const RISE: Margins = Margins { latency: 0.000_5, utilization: 0.000_25 };
 
 /// The margins, and the requests that are not judged yet.
 #[derive(Clone, Copy, Debug)]

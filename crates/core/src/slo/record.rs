@@ -69,7 +69,8 @@ impl SloSize {
 impl SloPolicy {
     /// Returns the policy of a promise to 99 % of the requests, within these limits of the size.
     pub const fn new(promise: Promise, min: u32, max: u32) -> Self {
-        Self { promise, min, max, late: 0.01, headroom: 0.0, stabilized: 0.0 }
+        let role = super::SloRole::Both;
+        Self { promise, min, max, late: 0.01, headroom: 0.0, role, stabilized: 0.0 }
     }
 }
 

@@ -10,12 +10,28 @@
 //! running     = g·ITL                                              (Little's law)
 //! ```
 //!
-//! An ITL is the time of a step, in which steps with prompts are spread over all tokens.
+//! An ITL is the time of a step, in which steps with prompts are spread over all tokens. The
+//! promise is one to slow requests, and an answer is the slower the more prompts are computed
+//! meanwhile. Prompts arrive at random, so that a short answer of `tokens` meets a number of them
+//! whose standard deviation is the root of its mean:
+//!
+//! ```text
+//! slow ITL = ITL + 2.33·√(λ/n·tokens·ITL·(1 + variation))·prompt·per_prompt_token / tokens
+//! ```
 
 use super::{Promise, fit::StepTime, lengths::Lengths};
 
 /// Square-root staffing (Halfin and Whitt): n replicas may be used up to 1 - β/√n of their time.
 const STAFFING: f64 = 0.35;
+/// The standard deviations by which a slow request of a hundred is above the mean.
+const SLOW: f64 = 2.33;
+/// The length of an answer in which few prompts make a difference, as a share of the mean one.
+const SHORT: f64 = 0.3;
+/// The squared coefficient of variation of the prompts.
+const VARIATION: f64 = 1.0;
+/// The largest share of the time above `base` that is kept for slow requests: a promise that any
+/// prompt breaks, since answers are that short, does not grow a target without end.
+const MOST_SPREAD: f64 = 0.8;
 /// The share of the KV cache that may be used.
 const KV_SHARE: f64 = 0.85;
 /// A prompt may take this many times its own prefill on an idle replica, if that is longer than the
@@ -24,10 +40,23 @@ const OWN_PREFILL: f64 = 4.0;
 /// The largest number that is searched for.
 const MOST: u32 = 10_000;
 
+/// The part of each request that the replicas of a target do.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SloRole {
+    /// All of it.
+    #[default]
+    Both,
+    /// The prompt, up to the first token: sized by the computed tokens and the time to first token.
+    Prefill,
+    /// The tokens after the first, with a KV cache that was transferred: sized by the time between
+    /// tokens and the KV cache.
+    Decode,
+}
+
 /// The largest shares that a size may use: what the feedback moves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Margins {
-    /// The mean inter-token latency as a share of the promised one.
+    /// The inter-token latency of a slow request as a share of the promised one.
     pub latency: f64,
     /// The utilization.
     pub utilization: f64,
@@ -36,7 +65,7 @@ pub struct Margins {
 /// The requirement that a number of replicas fails.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Binding {
-    /// The mean inter-token latency in seconds is above the limit.
+    /// The inter-token latency of a slow request, one in a hundred, is above the limit in seconds.
     InterTokenLatency {
         /// The predicted one.
         predicted: f64,
@@ -76,6 +105,7 @@ pub(super) struct Sizing {
     pub(super) kv_capacity: Option<f64>,
     pub(super) promise: Promise,
     pub(super) margins: Margins,
+    pub(super) role: SloRole,
 }
 
 /// The smallest number of replicas, and the requirement that one fewer fails.
@@ -112,6 +142,28 @@ impl Sizing {
         Sized { replicas: keeps, binding }
     }
 
+    /// Returns by how much the mean time between the tokens of a slow request is above that of all:
+    /// while it is generated, more prompts than the mean are computed, and longer ones.
+    fn spread(&self, rate: f64, latency: f64) -> f64 {
+        if self.lengths.output < 2.0 {
+            // There is no time between the tokens of one token.
+            return 0.0;
+        }
+        let tokens = (self.lengths.output * SHORT).max(1.0);
+        let own = self.model.per_prompt_token * self.lengths.computed;
+        let prompts = rate * tokens * latency;
+        SLOW * (prompts * (1.0 + VARIATION)).sqrt() * own / tokens
+    }
+
+    /// Returns the time in the queue that one prompt of a hundred exceeds, if prompts arrive at
+    /// random and are computed one after the other: the mean time of Pollaczek and Khinchine, with
+    /// an exponential tail.
+    fn slow_wait(own: f64, utilization: f64) -> f64 {
+        let beyond = (utilization * 100.0).ln();
+        let mean_of_those = own * (1.0 + VARIATION) / 2.0 / (1.0 - utilization);
+        mean_of_those * beyond.max(0.0)
+    }
+
     /// Returns the requirement that this many replicas fail.
     pub(super) fn failed(&self, rate: f64, replicas: u32) -> Option<Binding> {
         let (model, count) = (&self.model, f64::from(replicas));
@@ -128,12 +180,17 @@ impl Sizing {
         }
         let latency = model.base / idle;
         let limit = self.margins.latency * self.promise.inter_token_latency;
-        if latency > limit && model.base < limit {
-            return Some(Binding::InterTokenLatency { predicted: latency, limit });
+        let most = MOST_SPREAD * (limit - model.base);
+        let slow = latency + self.spread(rate / count, latency).min(most);
+        if slow > limit && model.base < limit {
+            return Some(Binding::InterTokenLatency { predicted: slow, limit });
         }
         let own = model.per_prompt_token * self.lengths.computed;
         let limit = self.promise.time_to_first_token.max(OWN_PREFILL * own);
-        let predicted = latency + own / idle;
+        let predicted = match self.role {
+            SloRole::Prefill => model.base + own + Self::slow_wait(own, 1.0 - idle),
+            SloRole::Both | SloRole::Decode => latency + own / idle,
+        };
         if predicted > limit && model.base + own < limit {
             return Some(Binding::TimeToFirstToken { predicted, limit });
         }
@@ -163,7 +220,8 @@ mod tests {
             lengths: Lengths { prompt, computed: prompt, output },
             kv_capacity: Some(284_000.0),
             promise: Promise { time_to_first_token: 2.0, inter_token_latency: 0.1 },
-            margins: Margins { latency: 0.7, utilization: 0.8 },
+            margins: Margins { latency: 0.88, utilization: 0.8 },
+            role: SloRole::Both,
         }
     }
 
@@ -182,9 +240,10 @@ mod tests {
             (1_155.0, 211.0, 0.0, 0.1, 1, "fewest"),
             (1_155.0, 211.0, 6.0, 0.1, 1, "fewest"),
             (1_155.0, 211.0, 66.0, 0.1, 10, "itl"),
-            (2_048.0, 28.0, 42.0, 0.1, 8, "utilization"),
-            (8_000.0, 100.0, 4.0, 0.1, 4, "itl"),
-            (12_000.0, 50.0, 4.0, 0.3, 5, "ttft"),
+            // Short answers between long prompts: some meet several of these.
+            (2_048.0, 28.0, 42.0, 0.1, 12, "itl"),
+            (8_000.0, 100.0, 4.0, 0.1, 5, "itl"),
+            (12_000.0, 50.0, 4.0, 2.0, 5, "ttft"),
             (2_000.0, 4_000.0, 4.0, 0.1, 10, "kv"),
         ];
         for (prompt, output, rate, promised, replicas, binding) in table {
@@ -196,6 +255,37 @@ mod tests {
                 "{prompt} {output} {rate}: {found:?}",
             );
         }
+    }
+
+    #[test]
+    fn roles_are_sized_by_their_part_of_the_requests() {
+        let role = |role, prompt: f64, output: f64| {
+            let whole = sizing(prompt, output);
+            Sizing { lengths: whole.lengths.of(role), role, ..whole }
+        };
+        // prompt, output, requests per second; replicas that prefill, that decode, that do both
+        let table = [
+            (1_155.0, 211.0, 66.0, 7, 4, 10),
+            (4_000.0, 50.0, 20.0, 13, 1, 12),
+            (500.0, 1_000.0, 20.0, 2, 5, 5),
+        ];
+        for (prompt, output, rate, prefill, decode, both) in table {
+            let size = |it| role(it, prompt, output).smallest(rate).replicas;
+            let found = (size(SloRole::Prefill), size(SloRole::Decode), size(SloRole::Both));
+            assert_eq!(found, (prefill, decode, both), "{prompt} {output}");
+        }
+        let mut strict = role(SloRole::Prefill, 1_155.0, 211.0);
+        strict.promise.time_to_first_token = 0.4;
+        let found = strict.smallest(66.0);
+        assert!(found.replicas > 7, "{found:?}");
+        assert!(matches!(found.binding, Binding::TimeToFirstToken { .. }), "{found:?}");
+    }
+
+    #[test]
+    fn short_answers_need_more_and_single_tokens_have_no_latency_between_them() {
+        let size = |output: f64| sizing(2_048.0, output).smallest(42.0).replicas;
+        assert!(size(14.0) > size(28.0) && size(28.0) > size(56.0));
+        assert!(size(1.0) < size(14.0), "{}", size(1.0));
     }
 
     #[test]

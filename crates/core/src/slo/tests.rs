@@ -23,6 +23,9 @@ struct Service {
     samples: Vec<EngineSample>,
     late: f64,
     size: u32,
+    /// The age of the samples, and the gateway's queue.
+    age: f64,
+    queued: Option<f64>,
 }
 
 impl Service {
@@ -30,7 +33,8 @@ impl Service {
         let first = EngineSample { late: Some(0.0), ..EngineSample::default() };
         let (slo, samples) = (Slo::default(), vec![first; replicas]);
         let size = replicas as u32;
-        Self { policy: POLICY, slo, now: 0.0, every, samples, late: 0.0, size }
+        let (now, late, age, queued) = (0.0, 0.0, 0.0, None);
+        Self { policy: POLICY, slo, now, every, samples, late, size, age, queued }
     }
 
     /// Serves at a rate for some time. Of the replicas that `scraped` names the samples arrive.
@@ -56,9 +60,9 @@ impl Service {
                 sample: scraped(place).then_some(*sample),
             });
             let observation = SloObservation {
-                now: self.now,
+                now: self.now + self.age,
                 requested: self.size,
-                queued: None,
+                queued: self.queued,
                 replicas: replicas.collect(),
             };
             result = self.slo.step(&observation, &self.policy);
@@ -198,4 +202,36 @@ fn headroom_of_the_policy_is_added_and_its_window_is_not_applied_twice() {
     assert_eq!((held.replicas, held.held), (plain, Some(SloHold::Window)));
     let (_, now) = sized(SloPolicy { stabilized: f64::INFINITY, ..POLICY });
     assert_eq!((now.replicas, now.held), (now.needed, None), "{now:?}");
+}
+
+#[test]
+fn a_queue_that_will_still_be_there_needs_more() {
+    let mut service = Service::new(8, 5.0);
+    service.run(600.0, 40.0, |_| true).unwrap();
+    let sizing = Sizing {
+        model: ENGINE,
+        lengths: Lengths { prompt: PROMPT, computed: PROMPT, output: OUTPUT },
+        kv_capacity: Some(284_000.0),
+        promise: POLICY.promise,
+        margins: service.slo.feedback.margins(),
+        role: SloRole::Both,
+    };
+    let needed = |queued| service.slo.with_backlog(&sizing, 40.0, 120.0, Some(queued)).replicas;
+    let calm = needed(0.0);
+    // A second of work for each; and what 8 replicas answer within two minutes besides.
+    assert_eq!((needed(50.0), needed(1_000.0)), (calm, calm));
+    assert!(needed(3_000.0) > calm && needed(3_000.0) < 2 * calm, "{}", needed(3_000.0));
+    assert_eq!(needed(1e6), 2 * calm);
+}
+
+#[test]
+fn samples_that_are_half_a_minute_old_are_no_new_load() {
+    let mut service = Service::new(12, 5.0);
+    let fresh = service.run(1_800.0, 66.0, |_| true).unwrap();
+    let mut late = Service::new(12, 5.0);
+    late.age = 30.0;
+    late.queued = Some(0.0);
+    let found = late.run(1_800.0, 66.0, |_| true).unwrap();
+    assert!((found.arrivals / fresh.arrivals - 1.0).abs() < 0.01, "{found:?}");
+    assert_eq!((found.replicas, found.burst), (fresh.replicas, None), "{found:?}");
 }

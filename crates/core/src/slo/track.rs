@@ -1,6 +1,9 @@
 //! The replicas from sample to sample: the differences of counters, over each sample's own time.
 
-use super::observation::{EngineSample, ServingState, SloReplica};
+use super::{
+    SloRole,
+    observation::{EngineSample, ServingState, SloReplica},
+};
 
 /// The time constant of the rate of arrivals of one replica, in seconds.
 const RATE_TIME: f64 = 30.0;
@@ -35,6 +38,18 @@ pub(super) struct Row {
     pub(super) generated_tokens: f64,
     /// The sum over the steps of the tokens in the KV cache.
     pub(super) kv_tokens: f64,
+}
+
+impl Interval {
+    /// Returns the differences as far as they are work of a role: a replica that decodes counts
+    /// prompts whose KV cache was transferred to it.
+    pub(super) fn of(self, role: SloRole) -> Self {
+        if role != SloRole::Decode {
+            return self;
+        }
+        let row = self.row.map(|row| Row { computed_tokens: 0.0, ..row });
+        Self { computed_tokens: 0.0, row, ..self }
+    }
 }
 
 /// The memory of one replica.

@@ -13,9 +13,10 @@ use llm_autoscaler_simulate::{Outcome, Scenario, clairvoyant, policy::policy};
 use self::scenarios::{Case, Traces, cases};
 
 /// The policies: a name of the catalog, or several of one knob.
-const POLICIES: [&str; 17] = [
+const POLICIES: [&str; 18] = [
     "in-flight=32",
     "in-flight=50",
+    "slo",
     "hpa-queue=5",
     "hpa-in-flight=20",
     "hpa-in-flight=50",

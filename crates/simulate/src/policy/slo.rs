@@ -1,7 +1,10 @@
 //! The SLO mode of the core, by the pages of the pods.
 
+use std::fmt::Write as _;
+
 use llm_autoscaler_core::slo::{
-    EngineSample, Promise as Targets, ServingState, Slo, SloObservation, SloPolicy, SloReplica,
+    EngineSample, Promise as Targets, ServingState, Slo, SloHold, SloObservation, SloPolicy,
+    SloReplica, SloSize,
 };
 use llm_autoscaler_sim::Histogram;
 
@@ -96,6 +99,35 @@ fn above(histogram: &Histogram, limit: f64) -> Option<f64> {
     within.last().map(|(_, within)| (histogram.count() - within) as f64)
 }
 
+/// Returns the reason of a size in one line.
+fn reason(size: &SloSize) -> String {
+    let SloSize { needed, arrivals, trend, headroom, margins, replaced, held, .. } = size;
+    let mut text = format!(
+        "{needed} needed at {arrivals:.1} requests/s, trend {:.0} %, headroom {:.0} %, margins \
+         {:.2} and {:.2}",
+        trend * 100.0,
+        headroom * 100.0,
+        margins.latency,
+        margins.utilization,
+    );
+    if *replaced > 0 {
+        let _ = write!(text, ", {replaced} replaced");
+    }
+    if let Some(burst) = size.burst {
+        let _ = write!(
+            text,
+            "; burst: {:.1} replicas of work, {:.1} expected, {} healthy, {} ordered",
+            burst.work, burst.expected, burst.healthy, burst.ordered
+        );
+    }
+    match held {
+        Some(SloHold::Window) => text.push_str("; held by the window"),
+        Some(SloHold::Samples) => text.push_str("; held for want of samples"),
+        None => {}
+    }
+    text
+}
+
 impl Autoscaler for SloMode {
     fn timing(&self) -> Timing {
         Timing { scrape_every: 5.0, decide_every: 5.0, decides_on_scrapes: false }
@@ -109,11 +141,11 @@ impl Autoscaler for SloMode {
         (observation.now, observation.requested) = (now, sight.requested);
         observation.queued = Some(sight.queued as f64);
         let plain = self.by_requests(sight);
-        let size = match self.slo.step(&observation, &self.policy) {
-            Ok(size) => Some(size.replicas),
-            Err(_) => plain,
+        let (size, why) = match self.slo.step(&observation, &self.policy) {
+            Ok(size) => (Some(size.replicas), reason(&size)),
+            Err(error) => (plain, format!("by requests: {error:?}")),
         };
         self.observation = observation;
-        Step { size, ..Step::default() }
+        Step { size, why: Some(why), ..Step::default() }
     }
 }
