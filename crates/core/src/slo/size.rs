@@ -286,6 +286,9 @@ mod tests {
         let size = |output: f64| sizing(2_048.0, output).smallest(42.0).replicas;
         assert!(size(14.0) > size(28.0) && size(28.0) > size(56.0));
         assert!(size(1.0) < size(14.0), "{}", size(1.0));
+        // Any prompt makes such an answer late: at half of the time the replicas are idle.
+        let found = sizing(24_550.0, 5.8).smallest(436.0).replicas;
+        assert!(found < 1_800, "{found}");
     }
 
     #[test]
