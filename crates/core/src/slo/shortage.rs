@@ -14,7 +14,7 @@ const AFTER_SHORTAGE: f64 = 60.0;
 impl Slo {
     /// Returns the smallest number for a rate of requests, and for what will still wait when a
     /// replica that is ordered now is ready, by what the replicas can do until then. A queue that
-    /// nobody waits too long in is none.
+    /// takes no longer than the promise is none.
     pub(super) fn with_backlog(
         &self,
         sizing: &Sizing,

@@ -12,8 +12,8 @@
 //!
 //! An ITL is the time of a step, in which steps with prompts are spread over all tokens. The
 //! promise is one to slow requests, and an answer is the slower the more prompts are computed
-//! meanwhile. Prompts arrive at random, so that a short answer of `tokens` meets a number of them
-//! whose standard deviation is the root of its mean:
+//! meanwhile. Prompts arrive at random, so that the number of them that a short answer of `tokens`
+//! meets has the root of its mean as its standard deviation:
 //!
 //! ```text
 //! slow ITL = ITL + 2.33·√(λ/n·tokens·ITL·(1 + variation))·prompt·per_prompt_token / tokens

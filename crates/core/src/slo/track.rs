@@ -42,7 +42,7 @@ pub(super) struct Row {
 
 impl Interval {
     /// Returns the differences as far as they are work of a role: a replica that decodes counts
-    /// prompts whose KV cache was transferred to it.
+    /// prompts that it has not computed.
     pub(super) fn of(self, role: SloRole) -> Self {
         if role != SloRole::Decode {
             return self;

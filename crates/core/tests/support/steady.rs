@@ -12,7 +12,7 @@ const EVERY: f64 = 5.0;
 
 /// Replicas that answer requests at a constant rate.
 pub(crate) struct Steady {
-    /// What is observed next.
+    /// The next observation.
     pub(crate) observation: SloObservation,
 }
 
