@@ -1,6 +1,6 @@
 //! The lengths of requests, as ratios of counters.
 
-use super::{SloRole, record::numbers, track::Interval};
+use super::{record::numbers, track::Interval};
 
 /// The time constant of the lengths, in seconds.
 const MEMORY: f64 = 20.0;
@@ -16,17 +16,6 @@ pub struct Lengths {
     pub computed: f64,
     /// The tokens of the answer.
     pub output: f64,
-}
-
-impl Lengths {
-    /// Returns the lengths as far as replicas of a role work on them.
-    pub(super) fn of(self, role: SloRole) -> Self {
-        match role {
-            SloRole::Both => self,
-            SloRole::Prefill => Self { output: 0.0, ..self },
-            SloRole::Decode => Self { computed: 0.0, ..self },
-        }
-    }
 }
 
 /// Sums of the recent past.

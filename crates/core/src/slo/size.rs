@@ -53,6 +53,17 @@ pub enum SloRole {
     Decode,
 }
 
+impl Lengths {
+    /// Returns the lengths as far as replicas of a role work on them.
+    pub(super) fn of(self, role: SloRole) -> Self {
+        match role {
+            SloRole::Both => self,
+            SloRole::Prefill => Self { output: 0.0, ..self },
+            SloRole::Decode => Self { computed: 0.0, ..self },
+        }
+    }
+}
+
 /// The largest shares that a size may use: what the feedback moves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Margins {
