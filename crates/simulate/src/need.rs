@@ -15,7 +15,7 @@ const REPLICAS: u32 = 4;
 /// The times of these runs, in seconds.
 const LENGTH: f64 = 600.0;
 const WARM_UP: f64 = 120.0;
-/// The number of requests whose lengths they have.
+/// The number of requests that their lengths are from.
 const SAMPLE: usize = 4_000;
 /// The halvings of the range of rates.
 const HALVINGS: usize = 8;

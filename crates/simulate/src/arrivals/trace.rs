@@ -72,7 +72,7 @@ impl Trace {
         Self { records, length }
     }
 
-    /// Returns a trace of requests, whose first arrival becomes 0; `None` without any.
+    /// Returns a trace of requests; the first arrival becomes 0. `None` without any.
     pub(crate) fn of(requests: &[Request]) -> Option<Self> {
         let start = requests.first()?.at;
         let record = |request: &Request| Record {
