@@ -156,9 +156,12 @@ impl Recording {
         (middle <= found.1).then_some(found)
     }
 
+    /// Returns the seconds of a cell that samples tell of: a first sample stands for the interval
+    /// before it.
     fn covered_seconds(&self, index: u64) -> f64 {
         let (from, to) = (index as f64 * self.step, (index + 1) as f64 * self.step);
-        let overlap = |(start, end): &(f64, f64)| (end.min(to) - start.max(from)).max(0.0);
+        let since = |start: f64| (start - self.step).max(from);
+        let overlap = |(start, end): &(f64, f64)| (end.min(to) - since(*start)).max(0.0);
         self.covered.iter().map(overlap).sum()
     }
 

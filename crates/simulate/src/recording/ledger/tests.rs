@@ -213,13 +213,15 @@ fn the_fleet_has_pods_from_their_first_scrape_on() {
 
 #[test]
 fn the_ends_of_the_samples_are_no_changes_of_the_fleet() {
-    // The scrapes of the two pods are 9 s apart.
-    let of = |offset: i32| -> Vec<(i32, i32, i32)> {
-        (1..=10).map(|at| (10 * at + offset, 0, 0)).collect()
-    };
-    let server = steady(&of(0)).engine("b", "10.0.0.2:8000", &of(9));
-    let fleet = server.record(130, 30).unwrap().measured(crate::Promise::default()).fleet;
-    assert_eq!(fleet, [(10.0, 2, 2)]);
+    // The first scrapes are at the end of a cell, and at the start of the next one.
+    for (one, other) in [(0, 9), (2, 9), (4, 9), (4, 11)] {
+        let of = |offset: i32| -> Vec<(i32, i32, i32)> {
+            (1..=10).map(|at| (10 * at + offset, 0, 0)).collect()
+        };
+        let server = steady(&of(one)).engine("b", "10.0.0.2:8000", &of(other));
+        let fleet = server.record(130, 30).unwrap().measured(crate::Promise::default()).fleet;
+        assert_eq!(fleet, [(10.0, 2, 2)], "{one} and {other}");
+    }
 }
 
 #[test]
