@@ -88,11 +88,30 @@ impl View<'_> {
         }
     }
 
+    /// Returns the answer where the metrics were not looked at, or gave no number.
     fn without_a_number(&self) -> String {
+        if let Some(bound) = self.bound_that_is_broken() {
+            let current = self.size();
+            return match self.blocked() {
+                Some(why) => format!("{bound}, and nothing is written: {why}"),
+                None => format!("{bound}, and the target with {current} is being scaled to it"),
+            };
+        }
         let active = self.message(ConditionType::ScalingActive, false);
         let why = active.or_else(|| self.message(ConditionType::Ready, false));
         let why = why.map(|why| format!(": {why}")).unwrap_or_default();
         format!("no number is computed, so the size stays{why}")
+    }
+
+    /// Returns the bound that a size breaks, which is restored without a look at the metrics.
+    fn bound_that_is_broken(&self) -> Option<String> {
+        let policy = &self.config.as_ref()?.policy;
+        let current = self.size();
+        if current > policy.max_replicas {
+            return Some(format!("maxReplicas is {}", policy.max_replicas));
+        }
+        let is_below = current > 0 && current < policy.min_replicas;
+        is_below.then(|| format!("minReplicas is {}", policy.min_replicas))
     }
 
     /// Returns that the metrics ask for no more than there is.

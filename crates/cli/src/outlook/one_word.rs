@@ -184,13 +184,13 @@ fn the_bill_and_explain_name_the_same_reason() {
             json!({"maxReplicas": 4}),
             FOUND,
             ReplicaReason::AboveCeiling,
-            "no number is computed, so the size stays",
+            "maxReplicas is 4, and the target with 6 is being scaled to it",
         ),
         (
             json!({"maxReplicas": 4}),
             Found { paused: true, ..FOUND },
             ReplicaReason::Manual,
-            "no number is computed, so the size stays",
+            "maxReplicas is 4, and nothing is written: it is left alone",
         ),
     ];
     let mut seen = BTreeSet::new();
