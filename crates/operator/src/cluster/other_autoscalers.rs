@@ -63,9 +63,9 @@ struct Reference {
 }
 
 impl OtherAutoscaler {
-    /// Parses an object of one of the kinds. Returns `None` for a stopped ScaledObject, and
-    /// if the object names no target that could exist: the API server does not limit the length of
-    /// these names.
+    /// Parses an object of one of the kinds. Returns `None` for a ScaledObject that has stopped,
+    /// and if the object names no target that could exist: the API server does not limit the length
+    /// of these names.
     fn parse(kind: &AutoscalerKind, object: &DynamicObject) -> Option<Self> {
         let is_scaled_object = kind.kind == "ScaledObject";
         if is_scaled_object && keda::has_stopped(object.annotations(), object.data.get("status")) {
