@@ -17,8 +17,10 @@ use llm_autoscaler_sim::{Engine, EngineConfig, EventKind, Request, vllm};
 use crate::engine::{Page, Script};
 use crate::task::Task;
 
-/// The time between two looks at the pods, and between two pages of a pod.
-const EVERY: Duration = Duration::from_millis(200);
+/// The time between two looks at the pods.
+const LISTED_EVERY: Duration = Duration::from_millis(500);
+/// The time between two pages of a pod. An API server that is slow delays none of them.
+const EVERY: Duration = Duration::from_millis(100);
 /// The time of the start of an engine in its page, in seconds since 1970.
 const CREATED: f64 = 1_795_475_069.5;
 
@@ -37,7 +39,7 @@ pub struct OpenLoad {
 #[derive(Debug)]
 pub struct RunningLoad {
     state: Arc<Mutex<State>>,
-    _task: Task,
+    _tasks: [Task; 2],
 }
 
 /// The finished requests, and those of them that were late.
@@ -59,6 +61,8 @@ struct State {
     /// between two tokens.
     promise: [Duration; 2],
     punctuality: Punctuality,
+    /// The names of the pods that are ready.
+    ready: Vec<String>,
     engines: BTreeMap<String, LiveEngine>,
     /// The requests that are due in part.
     due: f64,
@@ -91,6 +95,7 @@ impl OpenLoad {
             lacking: None,
             promise,
             punctuality: Punctuality::default(),
+            ready: Vec::new(),
             engines: BTreeMap::new(),
             due: 0.0,
             next_id: 0,
@@ -98,16 +103,23 @@ impl OpenLoad {
         }));
         let (pods, shared) = (Api::<Pod>::namespaced(client, namespace), state.clone());
         let (namespace, params) = (namespace.to_owned(), ListParams::default().labels(labels));
-        let task = Task::spawn(async move {
+        let listing = Task::spawn(async move {
             loop {
                 match ready(&pods, &params).await {
-                    Ok(names) => lock(&shared).pass(&namespace, &names, &script),
+                    Ok(names) => lock(&shared).ready = names,
                     Err(error) => eprintln!("open load: {error:#}"),
                 }
+                tokio::time::sleep(LISTED_EVERY).await;
+            }
+        });
+        let shared = state.clone();
+        let working = Task::spawn(async move {
+            loop {
+                lock(&shared).pass(&namespace, &script);
                 tokio::time::sleep(EVERY).await;
             }
         });
-        RunningLoad { state, _task: task }
+        RunningLoad { state, _tasks: [listing, working] }
     }
 }
 
@@ -131,7 +143,8 @@ impl RunningLoad {
 impl State {
     /// Sends the requests of the time since the last pass, lets all engines work until now, and
     /// sets their pages.
-    fn pass(&mut self, namespace: &str, ready: &[String], script: &Script) {
+    fn pass(&mut self, namespace: &str, script: &Script) {
+        let ready = &self.ready;
         self.engines.retain(|name, _| ready.contains(name));
         let (from, to) = (self.at, Instant::now());
         for name in ready {

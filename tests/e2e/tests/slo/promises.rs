@@ -131,12 +131,14 @@ pub(crate) async fn a_fast_engine_is_learned_and_the_promise_is_kept(
 /// An engine of this speed is learned; under a load that doubles, the promise is kept, and by then
 /// it is known within a tenth; and an operator that is killed has not forgotten.
 async fn learned_and_kept(stage: &Stage, speed: u32) -> Result<String> {
-    let scene = Scene::start(stage, speed, 6, &json!({})).await?;
+    let mut slo = spec()["slo"].clone();
+    slo["requestsPerReplica"] = json!(12);
+    let scene = Scene::start(stage, speed, 6, &json!({"slo": slo})).await?;
     // Enough for five replicas or more, so that one replica fewer is no other load.
     let rate = if speed == 1 { 20.0 } else { 55.0 };
     scene.load.set_rate(rate);
     let learning = scene.until_active("False", "LearningEngine").await?;
-    ensure!(learning.message.contains("32 running and waiting requests"), "{learning:?}");
+    ensure!(learning.message.contains("12 running and waiting requests"), "{learning:?}");
     scene.until_active("True", "SizedByPromise").await?;
     let before = scene.until_sized().await?;
     let summary = stage.status(NAME).await?.summary.unwrap_or_default();
