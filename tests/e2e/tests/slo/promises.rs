@@ -16,9 +16,9 @@ const NAME: &str = "a";
 const TTFT: Duration = Duration::from_secs(2);
 const ITL: Duration = Duration::from_millis(100);
 /// The time in which an engine is learned.
-const LEARNED: Duration = Duration::from_secs(180);
+const LEARNED: Duration = Duration::from_mins(3);
 /// The time in which a size is reached.
-const REACHED: Duration = Duration::from_secs(120);
+const REACHED: Duration = Duration::from_mins(2);
 const PROMPT_TOKENS: u32 = 400;
 const OUTPUT_TOKENS: u32 = 40;
 
