@@ -92,8 +92,8 @@ impl<'a> Scene<'a> {
         target.slo.context("the target has no slo")
     }
 
-    /// Waits until the target has the size that the promise needs, for two statuses in a row, and at
-    /// least this one. Returns the size.
+    /// Waits until the target has the size that the promise needs, for two statuses in a row, and
+    /// at least this one. Returns the size.
     async fn until_sized(&self, least: i32) -> Result<i32> {
         wait::until("the size that the promise needs", REACHED, async || {
             let (needed, replicas) =
