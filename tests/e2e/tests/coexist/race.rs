@@ -1,6 +1,6 @@
 //! The real HPA on the operator's metrics beside the same HPA on those of Prometheus and
-//! prometheus-adapter: the time from a step of the load to the write of the size. The times are told
-//! and not judged, because they depend on the machine.
+//! prometheus-adapter: the time from a step of the load to the write of the size. The times are
+//! told and not judged, because they depend on the machine.
 
 use std::time::Duration;
 
