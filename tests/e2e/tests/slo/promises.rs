@@ -147,11 +147,11 @@ async fn learned_and_kept(stage: &Stage, speed: u32) -> Result<String> {
     let explained = stage.run_binary(&["explain", "--namespace", &stage.namespace, NAME]).await?;
     ensure!(explained.contains("\nslo        n="), "{explained}");
 
-    // The load doubles within a minute.
+    // The load doubles within three minutes.
     scene.load.take_punctuality();
     for step in 1..=30 {
         scene.load.set_rate(rate * (1.0 + f64::from(step) / 30.0));
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        tokio::time::sleep(Duration::from_secs(6)).await;
     }
     let after = scene.until_sized(before + 1).await?;
     let agreed = scene.agrees().await?;
