@@ -113,8 +113,10 @@ async fn run(cluster: &Arc<Cluster>, timeline: &Timeline) -> bool {
 
 /// Runs those of the scenarios without twins that are chosen.
 async fn run_beside(cluster: &Arc<Cluster>, filter: &str) -> Vec<bool> {
-    let beside_hpa = report(beside::NAME, filter, beside::run(cluster));
-    let beside_scaled_object = report(scaled_object::NAME, filter, scaled_object::run(cluster));
+    let beside_hpa = Box::pin(beside::run(cluster));
+    let beside_hpa = report(beside::NAME, filter, beside_hpa);
+    let beside_scaled_object = Box::pin(scaled_object::run(cluster));
+    let beside_scaled_object = report(scaled_object::NAME, filter, beside_scaled_object);
     let (one, other) = join(beside_hpa, beside_scaled_object).await;
     one.into_iter().chain(other).collect()
 }
