@@ -97,15 +97,18 @@ impl Role {
     /// unless the last attempt to read or write it failed.
     async fn read_scale(&self, namespace: &str) -> Result<ScaleView, TargetError> {
         let (scales, target) = (&self.context.scales, &self.config.target);
+        let is_current = |view: &ScaleView| {
+            scales.is_current(namespace, target, &view.location, view.resource_version.as_deref())
+        };
         let read = self.target.as_ref().filter(|target| !target.is_outdated);
         let read = read.map(|target| &target.view).or(self.refused.as_ref());
-        let current = read.filter(|view| {
-            scales.is_current(namespace, target, &view.location, view.resource_version.as_deref())
-        });
-        match current {
-            Some(view) => Ok(view.clone()),
-            None => scales.get_scale(namespace, target).await,
+        if let Some(view) = read.filter(|view| is_current(view)) {
+            return Ok(view.clone());
         }
+        let view = scales.get_scale(namespace, target).await?;
+        // The first question begins the watch, by which the next one is answered.
+        is_current(&view);
+        Ok(view)
     }
 
     /// Makes sure that the target is this autoscaler's own, and ends the step if it is not.
