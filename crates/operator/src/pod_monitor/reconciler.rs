@@ -160,7 +160,12 @@ impl Reconciliation {
             None => Arc::default(),
         };
         let plan = PodMonitorPlan::new(wanted, &self.pods, existing.as_ref(), &all);
-        object.carry_out(plan, before).await
+        let (condition, outcome) = object.carry_out(plan, before).await;
+        if let Outcome::Applied { existing, .. } = &outcome {
+            // The first question begins the watch, by which the next one is answered.
+            object.is_current(existing);
+        }
+        (condition, outcome)
     }
 
     /// Builds the object that the spec asks for, if it does.
