@@ -48,9 +48,9 @@ pub(crate) async fn run(cluster: &Arc<Cluster>) -> Result<()> {
     let only = ["llmautoscalers/status", "events"];
     ensure!(written.iter().all(|(_, resource)| only.contains(&&**resource)), "{written:?}");
 
-    for object in ["scaledobjects.keda.sh/a", "hpa/keda-hpa-a"] {
-        stage.control_plane().kubectl(["-n", &stage.namespace, "delete", object]).await?;
-    }
+    // The HPA goes with its owner.
+    let delete = ["-n", &stage.namespace, "delete", "scaledobjects.keda.sh/a"];
+    stage.control_plane().kubectl(delete).await?;
     queue(&stage, 25);
     // The other autoscalers of the cluster are listed every 30 s.
     stage.until_replicas("a", 3, Duration::from_mins(1)).await
