@@ -181,7 +181,7 @@ impl State {
                     warn!(
                         namespace, %error,
                         "ResourceClaims cannot be read, so the bill has no GPUs of them: grant \
-                         the ClusterRole llm-autoscaler-resource-claims, or set gpusPerReplica"
+                         the ClusterRole llm-autoscaler-targets-resource-claims, or set gpusPerReplica"
                     );
                 }
             }

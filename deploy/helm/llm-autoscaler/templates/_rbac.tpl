@@ -2,7 +2,7 @@
 {{- define "llm-autoscaler.optionalRoles" -}}
 drain: [in-service, deletion-cost, instance-deletion-cost]
 roleBasedGroups: [targets-role-based-groups]
-resourceClaims: [resource-claims]
+resourceClaims: [targets-resource-claims]
 {{- end }}
 
 {{/* The names of optional roles that are on, without the prefix. */}}
