@@ -7,14 +7,14 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use llm_autoscaler_api::TargetConfig;
-use llm_autoscaler_core::{Phase, Scale, Selector};
+use llm_autoscaler_core::{Phase, Selector};
 use llm_autoscaler_engines::{Buckets, exposition::Value as Quantity};
 use serde_json::{Map, Value, json};
 
 use crate::{
+    observer::TargetSnapshot,
     pod::{Members, Pod, TroubleKind, service::Gate},
-    replicas::Replicas,
-    samples::{Lookup, QueryLookup, Sample, Samples, SourceKind, SourceSamples, VitalLookups},
+    samples::{Lookup, QueryLookup, Sample, SourceKind, SourceSamples, VitalLookups},
     workload::Workload,
 };
 
@@ -23,38 +23,27 @@ use crate::{
 pub struct RoleState<'a> {
     /// The name of the role; `None` for the only target of a spec without roles.
     pub name: Option<&'a str>,
-    /// The target's part of the spec.
-    pub config: &'a TargetConfig,
-    /// Its replicas.
-    pub replicas: &'a Replicas,
-    /// The answers of its sources.
-    pub samples: &'a Samples,
-    /// Its scale subresource as last read.
-    pub scale: Scale,
-    /// The state of the scale subresource's selector.
-    pub selector: Selector,
-    /// True if a wake call has an effect.
-    pub woken: bool,
+    /// What is observed of its target.
+    pub target: &'a TargetSnapshot<'a>,
     /// True while a change of size by something else is respected.
     pub manual_change: bool,
     /// The time until which writes wait, because another writer undoes them.
     pub contested_until: Option<DateTime<Utc>>,
-    /// The time of the step.
-    pub now: DateTime<Utc>,
 }
 
 impl RoleState<'_> {
     /// Returns the entry of the role in `roles` of a step.
     pub fn case(&self) -> Value {
-        let Self { config, scale, now, .. } = *self;
-        let pods = self.replicas.list.iter().flat_map(|replica| &replica.pods);
+        let TargetSnapshot { config, replicas, samples, scale, selector, woken, now, .. } =
+            *self.target;
+        let pods = replicas.list.iter().flat_map(|replica| &replica.pods);
         let has_labels = !config.groupings.is_empty();
-        let reporting = &self.replicas.reporting_pods;
-        let sources = self.samples.sources.iter();
+        let reporting = &replicas.reporting_pods;
+        let sources = samples.sources.iter();
         let contested = self.contested_until.map_or(0.0, |until| seconds(now, until));
         let mut case = json!({
             "scale": {"specReplicas": scale.current, "statusReplicas": scale.status},
-            "selector": match self.selector {
+            "selector": match selector {
                 Selector::Valid => "Valid",
                 Selector::Missing => "Missing",
                 Selector::Invalid => "Invalid",
@@ -63,7 +52,7 @@ impl RoleState<'_> {
             },
             "pods": pods.map(|pod| pod_case(pod, has_labels, now)).collect::<Vec<_>>(),
             "sources": sources.map(|it| source_case(config, it, reporting, now)).collect::<Vec<_>>(),
-            "woken": self.woken,
+            "woken": woken,
             "manualChange": self.manual_change,
             "contestedForSeconds": contested,
         });

@@ -13,7 +13,7 @@ use llm_autoscaler_observe::{
 
 use crate::{
     drain::drainer::DrainScene,
-    reconcile::{role::Role, sight::RoleSight, step_log::Observed},
+    reconcile::{role::Role, sight::RoleSight, step_log},
 };
 
 /// How often the time that pods have to end is compared with how long requests take.
@@ -40,28 +40,20 @@ impl Role {
         target.engines.observe(config.vitals.as_ref(), &target.replicas, &samples, now.monotonic);
         let startup_timeout = target.memory.startup_times.startup_timeout();
         target.observe_settling(startup_timeout, now);
-        let seen = Observed {
+        let snapshot = TargetSnapshot {
             config: &config,
             replicas: &target.replicas,
             samples: &samples,
             scale: target.view.scale,
             selector: target.observed_selector(was_held_out),
-            woken: target.is_woken(&config, now.monotonic),
-            block: &block,
-        };
-        self.case = seen.case(self.name.as_deref(), now);
-        let mut observed = observe(&TargetSnapshot {
-            config: &config,
-            replicas: &target.replicas,
-            samples: &samples,
-            scale: target.view.scale,
-            selector: seen.selector,
             scaled_to_zero,
-            woken: seen.woken,
+            woken: target.is_woken(&config, now.monotonic),
             progress: &target.engines,
             startup_timeout,
             now: now.wall,
-        });
+        };
+        self.case = step_log::case(self.name.as_deref(), &snapshot, &block);
+        let mut observed = observe(&snapshot);
         target.promise.observe(
             config.slo.as_ref().map(|slo| (slo, config.engine)),
             &target.replicas,

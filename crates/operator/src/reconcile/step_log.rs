@@ -4,9 +4,11 @@
 //! for them by their target and the level `TRACE`.
 
 use kube::ResourceExt;
-use llm_autoscaler_api::TargetConfig;
-use llm_autoscaler_core::{Now, Scale, Selector, StepPlan};
-use llm_autoscaler_observe::{case, case::RoleState, replicas::Replicas, samples::Samples};
+use llm_autoscaler_core::{self as core, Now, StepPlan};
+use llm_autoscaler_observe::{
+    case::{self, RoleState},
+    observer::TargetSnapshot,
+};
 use serde_json::{Value, json};
 use tracing::{Level, enabled, trace};
 
@@ -22,38 +24,17 @@ use crate::{
 /// The target of the entries, by which a filter selects them. It is public.
 const TARGET: &str = "llm_autoscaler::steps";
 
-/// The state of a target as a step has observed it.
-pub(super) struct Observed<'a> {
-    pub config: &'a TargetConfig,
-    pub replicas: &'a Replicas,
-    pub samples: &'a Samples,
-    pub scale: Scale,
-    pub selector: Selector,
-    pub woken: bool,
-    pub block: &'a WriteBlock,
-}
-
-impl Observed<'_> {
-    /// Returns the entry of a role in a step; `None` while steps are not logged.
-    pub(super) fn case(&self, name: Option<&str>, now: Now) -> Option<Value> {
-        if !enabled!(target: TARGET, Level::TRACE) {
-            return None;
-        }
-        let block = self.block.for_plan();
-        let state = RoleState {
-            name,
-            config: self.config,
-            replicas: self.replicas,
-            samples: self.samples,
-            scale: self.scale,
-            selector: self.selector,
-            woken: self.woken,
-            manual_change: block.manual_change,
-            contested_until: block.contested_until,
-            now: now.wall,
-        };
-        Some(state.case())
+/// Returns the entry of a role in a step; `None` while steps are not logged.
+pub(super) fn case(
+    name: Option<&str>,
+    target: &TargetSnapshot<'_>,
+    block: &WriteBlock,
+) -> Option<Value> {
+    if !enabled!(target: TARGET, Level::TRACE) {
+        return None;
     }
+    let core::WriteBlock { manual_change, contested_until, .. } = block.for_plan();
+    Some(RoleState { name, target, manual_change, contested_until }.case())
 }
 
 /// The end of a step, as the log tells it.

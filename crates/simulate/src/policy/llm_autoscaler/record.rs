@@ -2,12 +2,10 @@
 
 use std::fmt;
 
-use llm_autoscaler_api::TargetConfig;
-use llm_autoscaler_core::{Now, Scale, Selector};
+use llm_autoscaler_core::Now;
 use llm_autoscaler_observe::{
     case::{self, RoleState},
-    replicas::Replicas,
-    samples::Samples,
+    observer::TargetSnapshot,
     workload::Workload,
 };
 use serde_json::{Value, json};
@@ -44,25 +42,10 @@ impl fmt::Debug for Record {
 /// Returns the state of a role in a step.
 pub(super) fn role(
     name: Option<&str>,
-    config: &TargetConfig,
-    replicas: &Replicas,
-    samples: &Samples,
-    scale: Scale,
+    target: &TargetSnapshot<'_>,
     workload: Option<&Workload>,
-    now: Now,
 ) -> Value {
-    let state = RoleState {
-        name,
-        config,
-        replicas,
-        samples,
-        scale,
-        selector: Selector::Valid,
-        woken: false,
-        manual_change: false,
-        contested_until: None,
-        now: now.wall,
-    };
+    let state = RoleState { name, target, manual_change: false, contested_until: None };
     let mut role = state.case();
     if let Some(workload) = workload {
         role["workload"] = case::workload(workload);

@@ -85,12 +85,7 @@ impl Role {
         self.starts.observe(&replicas, &mut self.memory.startup_times, now.wall);
         self.begin_step(&replicas, size, now);
         let samples = self.sources.samples(sight);
-        let scale = Scale { current: size, status: size };
-        let name = self.name.as_deref();
-        let workload = self.drain.workload();
-        let case = records
-            .then(|| record::role(name, &self.target, &replicas, &samples, scale, workload, now));
-        let observed = self.snapshot(&replicas, &samples, scale, now);
+        let (observed, case) = self.snapshot(&replicas, &samples, size, records, now);
         let waits = observed.usable.findings.warming_up && !self.is_decided;
         let nothing =
             || DrainSight { observation: DrainObservation::default(), places: Vec::new() };
@@ -103,28 +98,32 @@ impl Role {
         &mut self,
         replicas: &Replicas,
         samples: &Samples,
-        scale: Scale,
+        size: i32,
+        records: bool,
         now: Now,
-    ) -> Observations {
+    ) -> (Observations, Option<Value>) {
         let vitals = self.target.vitals.as_ref();
         self.engines.observe(vitals, replicas, samples, now.monotonic);
-        let mut observed = observe(&TargetSnapshot {
+        let snapshot = TargetSnapshot {
             config: &self.target,
             replicas,
             samples,
-            scale,
+            scale: Scale { current: size, status: size },
             selector: Selector::Valid,
             scaled_to_zero: false,
             woken: false,
             progress: &self.engines,
             startup_timeout: self.memory.startup_times.startup_timeout(),
             now: now.wall,
-        });
+        };
+        let workload = self.drain.workload();
+        let case = records.then(|| record::role(self.name.as_deref(), &snapshot, workload));
+        let mut observed = observe(&snapshot);
         let slo = self.target.slo.as_ref().map(|slo| (slo, self.target.engine));
         let states = &observed.usable.observation.replicas;
-        self.promise.observe(slo, replicas, states, samples, scale.current, now);
+        self.promise.observe(slo, replicas, states, samples, size, now);
         observed.set_promised(self.promise.promised());
-        observed
+        (observed, case)
     }
 
     fn begin_step(&mut self, replicas: &Replicas, size: i32, now: Now) {
