@@ -158,7 +158,10 @@ impl PromiseTracker {
         now: Now,
     ) {
         let Some((config, engine)) = config else {
-            *self = Self::default();
+            // Most targets have no promise, and nothing is to be forgotten at each of their steps.
+            if self.engine.is_some() || self.recorded.is_some() {
+                *self = Self::default();
+            }
             return;
         };
         if self.engine.replace(engine).is_some_and(|before| before != engine) {
