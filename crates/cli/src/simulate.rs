@@ -20,7 +20,7 @@ use self::{
     policies::{DecodePool, PolicyRuns},
 };
 pub(crate) use self::{
-    numbers::positive,
+    numbers::{positive, read_trace},
     policies::{PolicyArgs, RunOptions, print_notes, run},
     progress::Line,
     world::WorldArgs,

@@ -3,10 +3,11 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy does not see that helper functions belong to tests")]
 
+mod support;
+
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
-    process::Command,
+    path::PathBuf,
     sync::{Arc, Mutex},
 };
 
@@ -161,22 +162,14 @@ impl Drop for Folder {
 
 /// Runs the subcommand. Returns its output, or its error.
 fn replay(folder: &Folder, url: Option<&str>, arguments: &[&str]) -> Result<String, String> {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_llm-autoscaler"));
-    command.args(["replay", "--recording", &folder.file("r"), "--seeds=2", "--sigma=0"]);
+    let recording = folder.file("r");
+    let mut all = vec!["replay", "--recording", &recording, "--seeds=2", "--sigma=0"];
     if let Some(url) = url {
-        command.args(["--prometheus", url, "--namespace=models", "--pods=qwen-.*"]);
-        command.args(["--from=2026-11-30T00:53:20Z", "--to=2026-11-30T02:53:20Z"]);
+        all.extend(["--prometheus", url, "--namespace=models", "--pods=qwen-.*"]);
+        all.extend(["--from=2026-11-30T00:53:20Z", "--to=2026-11-30T02:53:20Z"]);
     }
-    let output = command
-        .args(arguments)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
-        .output()
-        .unwrap();
-    if output.status.success() {
-        Ok(String::from_utf8(output.stdout).unwrap())
-    } else {
-        Err(String::from_utf8(output.stderr).unwrap())
-    }
+    all.extend(arguments);
+    support::run(&all)
 }
 
 fn json_of(folder: &Folder, url: Option<&str>, arguments: &[&str]) -> Value {

@@ -2,23 +2,15 @@
 
 #![allow(clippy::unwrap_used, reason = "clippy does not see that helper functions belong to tests")]
 
-use std::{path::Path, process::Command};
+mod support;
+
+use std::process::Command;
 
 use serde_json::Value;
 
 /// Runs the subcommand in the root of the repository. Returns its output, or its error.
 fn simulate(arguments: &[&str]) -> Result<String, String> {
-    let output = Command::new(env!("CARGO_BIN_EXE_llm-autoscaler"))
-        .arg("simulate")
-        .args(arguments)
-        .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../.."))
-        .output()
-        .unwrap();
-    if output.status.success() {
-        Ok(String::from_utf8(output.stdout).unwrap())
-    } else {
-        Err(String::from_utf8(output.stderr).unwrap())
-    }
+    support::run(&[&["simulate"], arguments].concat())
 }
 
 const TRACE: &str = "--trace=tests/fixtures/traces/azure_code_2023.csv";

@@ -25,6 +25,13 @@ pub enum Victims {
     NotReady,
 }
 
+impl Victims {
+    /// Returns the order of a kind of workload.
+    pub fn of_kind(kind: &str) -> Self {
+        if kind == "Deployment" { Self::NotReady } else { Self::Newest }
+    }
+}
+
 /// The rules of a fleet.
 #[derive(Debug, Clone)]
 pub(crate) struct FleetConfig {

@@ -1,24 +1,21 @@
 //! `convert --check`: the input's autoscalers and the results, in the simulator.
 
-use std::{
-    fmt::Write,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fmt::Write, path::PathBuf, sync::Arc};
 
 use anyhow::Context;
 use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerSpec, Quantity};
 use llm_autoscaler_convert::{Algorithm, Conversion, Report};
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_simulate::{
-    DEFAULT_PROFILE, Difference, EngineProfile, Faults, Outcome, Promise, Routing, STANDARD_LOAD,
-    Scenario, Starts, Victims,
+    DEFAULT_PROFILE, Difference, EngineProfile, Outcome, STANDARD_LOAD, Scenario, Victims,
     arrivals::{Lengths, Load, Shape, Spread, SyntheticLoad, Trace, TraceLoad},
     differences,
     policy::{Autoscaler, Limits, Spec, policy},
     standard_load,
 };
 use serde_json::{Value, json};
+
+use crate::simulate::read_trace;
 
 /// The warm-up in seconds, and the time that a terminating pod has.
 const WARM_UP: f64 = 600.0;
@@ -50,7 +47,7 @@ impl Check {
     /// Returns the comparison of each result with its source.
     pub(super) fn compare(&self, report: &Report) -> anyhow::Result<String> {
         let profile = EngineProfile::named(&self.profile)?;
-        let trace = self.trace.as_deref().map(read).transpose()?;
+        let trace = self.trace.as_deref().map(read_trace).transpose()?;
         let mut text = format!(
             "This is a simulation and no measurement, on the profile {} of docs/simulate.md\n\
              ({} on {}). Replicas start in 120 s. 99 % of the requests are\n\
@@ -80,13 +77,6 @@ impl Check {
         let file = self.trace.as_ref().map(|file| file.display().to_string());
         file.unwrap_or_else(|| STANDARD_LOAD.to_owned())
     }
-}
-
-/// Reads a trace.
-fn read(file: &Path) -> anyhow::Result<Arc<Trace>> {
-    let text = std::fs::read_to_string(file);
-    let text = text.with_context(|| format!("reading {}", file.display()))?;
-    Ok(Arc::new(Trace::parse(&text).with_context(|| file.display().to_string())?))
 }
 
 /// Runs one pair, and returns its table.
@@ -123,21 +113,12 @@ fn scenario(
         lengths: Lengths::Lognormal { prompt: 1.0, output: 1.0, sigma: 0.0 },
         warm_up: WARM_UP,
     };
-    let kind = spec.scale_target_ref.as_ref().map(|target| target.kind.as_str());
+    let target = spec.scale_target_ref.as_ref();
     let mut scenario = Scenario {
-        load: Load::Synthetic(nothing),
-        warm_up: WARM_UP,
-        profile,
-        cached: 0.0,
-        promise: Promise::default(),
-        routing: Routing::LeastOutstanding,
-        starts: Starts::default(),
-        faults: Faults::default(),
-        gpu_limit: None,
         replicas: limits(spec).min,
         grace: GRACE,
-        victims: if kind == Some("Deployment") { Victims::NotReady } else { Victims::Newest },
-        seed: 1,
+        victims: target.map(|target| Victims::of_kind(&target.kind)).unwrap_or_default(),
+        ..Scenario::new(Load::Synthetic(nothing), WARM_UP, profile)
     };
     scenario.load = match trace {
         None => standard_load(&scenario, limits(spec).max)?,

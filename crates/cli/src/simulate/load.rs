@@ -1,15 +1,14 @@
 //! The options of the load.
 
-use std::{path::PathBuf, str::FromStr, sync::Arc};
+use std::{path::PathBuf, str::FromStr};
 
-use anyhow::Context;
 use clap::ArgGroup;
 use llm_autoscaler_simulate::{
     SimulateError,
-    arrivals::{Lengths, Load, Shape, Spread, SyntheticLoad, Trace, TraceLoad},
+    arrivals::{Lengths, Load, Shape, Spread, SyntheticLoad, TraceLoad},
 };
 
-use super::numbers::{positive, read};
+use super::numbers::{positive, read_trace};
 
 /// The options of the load: a trace, a shape, or a shape with the lengths of a trace.
 #[derive(Debug, clap::Args)]
@@ -77,11 +76,7 @@ impl LoadArgs {
 
     /// Reads the load.
     pub(crate) fn load(&self) -> anyhow::Result<Load> {
-        let trace = self.trace.as_ref().map(|file| -> anyhow::Result<_> {
-            let trace = Trace::parse(&read(file)?);
-            Ok(Arc::new(trace.with_context(|| file.display().to_string())?))
-        });
-        let trace = trace.transpose()?;
+        let trace = self.trace.as_deref().map(read_trace).transpose()?;
         let warm_up = self.warm_up;
         match (&self.arrivals, trace) {
             (Some(shape), trace) => {

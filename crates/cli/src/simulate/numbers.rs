@@ -1,12 +1,19 @@
 //! The parsing of options, and the reading of files.
 
-use std::path::Path;
+use std::{path::Path, sync::Arc};
 
 use anyhow::Context;
+use llm_autoscaler_simulate::arrivals::Trace;
 
 /// Reads a file as text.
 pub(crate) fn read(file: &Path) -> anyhow::Result<String> {
     std::fs::read_to_string(file).with_context(|| format!("reading {}", file.display()))
+}
+
+/// Reads a file with a trace.
+pub(crate) fn read_trace(file: &Path) -> anyhow::Result<Arc<Trace>> {
+    let trace = Trace::parse(&read(file)?);
+    Ok(Arc::new(trace.with_context(|| file.display().to_string())?))
 }
 
 /// Parses a number of at least 0.

@@ -170,11 +170,7 @@ fn read_autoscaler(file: &Path) -> anyhow::Result<(String, LLMAutoscalerSpec, Vi
         .with_context(|| format!("{} is to have one LLMAutoscaler", file.display()))?;
     let roles = object.spec.roles.iter().flatten().map(|role| &role.scale_target_ref);
     let mut targets = std::iter::once(&object.spec.scale_target_ref).chain(roles).flatten();
-    let kind = targets.next().map(|target| target.kind.clone());
-    let victims = match kind.as_deref() {
-        Some("Deployment") => Victims::NotReady,
-        _ => Victims::Newest,
-    };
+    let victims = targets.next().map(|target| Victims::of_kind(&target.kind)).unwrap_or_default();
     let name = object.metadata.name.unwrap_or_else(|| file.display().to_string());
     Ok((name, object.spec, victims))
 }
