@@ -28,8 +28,8 @@ use crate::{
 
 use self::text::{counted, duration, escaped, round_latency, tick};
 
-/// The style that all pages begin with, that of `llm-autoscaler ui` too: colours, types, and
-/// elements without the margins of browsers.
+/// The style that all pages begin with, that of `llm-autoscaler ui` too: colours, types, elements
+/// without the margins of browsers, and tables of numbers.
 pub const PALETTE: &str = include_str!("picture/palette.css");
 const STYLE: &str = concat!(
     include_str!("picture/palette.css"),
@@ -39,7 +39,7 @@ const STYLE: &str = concat!(
 );
 const SCRIPT: &str = include_str!("picture/page.js");
 /// The hashes of style and script, by which the page's policy of content allows them.
-const STYLE_HASH: &str = "sha256-/wuAzicQJZGBcYyeFaPAmKhTmirYKD+sBc4YQFE5pHg=";
+const STYLE_HASH: &str = "sha256-CdI+5EUJJAAKOkPukVHCaRY6i7lVQs0QIaTprc7jy4s=";
 const SCRIPT_HASH: &str = "sha256-satq50R1+16DraJQF1aFzyU6azQi303gxwpB1Plj5C4=";
 
 /// What a page shows.
