@@ -294,6 +294,13 @@ simulate-bench: ## every policy in every scenario of the simulator, over five se
 	$(CARGO) bench --locked -p llm-autoscaler-simulate --bench policies
 	$(CARGO) bench --locked -p llm-autoscaler-simulate --bench day
 
+.PHONY: simulate-vllm
+simulate-vllm: ## the engine model beside one real vLLM process, at five rates, into docs/simulate-vllm.md (11 minutes; 1.3 GB, once)
+	tests/vllm/install.sh
+	STEP_SECONDS=0.03 tests/vllm/curves.sh tests/fixtures/vllm-curves/tiny-vllm-30ms 60
+	STEP_SECONDS=0 tests/vllm/curves.sh tests/fixtures/vllm-curves/tiny-vllm 20
+	UPDATE=1 $(CARGO) test --locked -p llm-autoscaler-simulate --test vllm -- --nocapture
+
 .PHONY: reaction
 reaction: controlplane monitoring ## from a metric's step to the scale write: STEPS one by one and COUNT at once, then the chain
 	$(CARGO) build --locked --release -p llm-autoscaler
