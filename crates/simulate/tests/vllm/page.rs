@@ -205,8 +205,8 @@ const STYLE: &str = "<style>text{font:11px system-ui,sans-serif;fill:#333}\
     .of-real{fill:#1f6feb}.of-model{fill:#d1570a}\
     @media(prefers-color-scheme:dark){text{fill:#ccc}.axis{stroke:#777}}</style>";
 
-/// Returns a picture: for each rate the waiting requests over time, and below them the time to first
-/// token by the time of arrival.
+/// Returns a picture: for each rate the waiting requests over time, and below them the time to
+/// first token by the time of arrival.
 pub(crate) fn picture(setting: &Setting) -> String {
     let columns = setting.pairs.len() as f64;
     let (width, height) = (columns * (PLOT.0 + ROOM.0) + 10.0, 2.0 * (PLOT.1 + ROOM.1) + 24.0);
@@ -248,7 +248,7 @@ impl Plot {
     fn svg(&self, title: &str, real: &[(f64, f64)], model: &[(f64, f64)]) -> String {
         let (x, y, base) = (self.x, self.y, self.y + PLOT.1);
         let highest = real.iter().chain(model).map(|point| point.1).fold(0.0, f64::max);
-        let top = round_up(highest);
+        let top = round_up(if self.lines { highest.max(1.0) } else { highest });
         let mut svg = format!(
             "<text x=\"{x}\" y=\"{}\">{title}</text><path class=\"axis\" d=\"M{x} {y}V{base}H{}\"/>\
              <text x=\"{}\" y=\"{}\" text-anchor=\"end\">{top}</text>\
