@@ -82,6 +82,8 @@ pub(crate) struct Source {
     /// For each metric, its measure in this source; `None` for a query, and for a signal that the
     /// source's program does not have.
     measures: Vec<Option<Arc<Measure>>>,
+    /// The requests that its gateway holds, if a promise counts them.
+    queue: Option<Arc<Measure>>,
     activity: Activity,
 }
 
@@ -132,9 +134,11 @@ impl Sources {
             // Other pods report for the target as a whole, and not for one of its replicas.
             let per_pod = of_pods.iter().filter(|_| !source.is_of_other_pods());
             let of_page = slo.iter().filter(|_| source.is_of_own_pages());
+            let queue = config.queue_at(index).map(intern);
+            let all = measures.iter().flatten().chain(per_pod).chain(of_page).chain(&queue);
             let demand = TargetDemand {
                 namespace,
-                measures: distinct(measures.iter().flatten().chain(per_pod).chain(of_page)).into(),
+                measures: distinct(all).into(),
                 queries: all_queries.clone(),
                 wake,
             };
@@ -142,7 +146,7 @@ impl Sources {
             // No other source has the result of a query.
             let is_always = config.is_first_source(index) || kind.has_queries();
             let activity = if is_always { Activity::Always } else { Activity::Until(now) };
-            Source { kind, measures, activity }
+            Source { kind, measures, queue, activity }
         });
         let list = list.collect();
         Self { list, queries, requests, latency, sleep, vitals, slo }
@@ -273,7 +277,7 @@ impl Sources {
 
     fn active_samples(
         &self,
-        Source { kind: source, measures, .. }: &Source,
+        Source { kind: source, measures, queue, .. }: &Source,
         lookups: &Lookups<'_>,
         with_latency: bool,
     ) -> SourceSamples {
@@ -309,6 +313,7 @@ impl Sources {
                 SourceKind::OwnPods(_) => self.slo.iter().map(|it| per_pod(Some(it))).collect(),
                 SourceKind::OtherPods(..) | SourceKind::Prometheus(_) => Vec::new(),
             },
+            queued: metric(queue),
             kind,
         }
     }
