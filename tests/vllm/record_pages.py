@@ -12,6 +12,7 @@ import http.client
 import json
 import math
 import random
+import re
 import sys
 import threading
 import time
@@ -31,6 +32,7 @@ FAMILIES = (
     "inter_token_latency_seconds_sum",
     "inter_token_latency_seconds_count",
 )
+CACHE = ("block_size", "engine", "num_gpu_blocks")
 EVERY = 3.0
 CYCLE = 120.0
 
@@ -61,7 +63,17 @@ def page(address: str) -> str:
     lines = connection.getresponse().read().decode().splitlines()
     connection.close()
     chosen = tuple("vllm:" + family for family in FAMILIES)
-    return "\n".join(line for line in lines if line.startswith(chosen))
+    return "\n".join(trimmed(line) for line in lines if line.startswith(chosen))
+
+
+def trimmed(line: str) -> str:
+    """Returns a line; of the cache's many labels only those that are read."""
+    name, separator, rest = line.partition("{")
+    if name != "vllm:cache_config_info":
+        return line
+    labels = re.findall(r'([a-z_]+)="([^"]*)"', rest)
+    kept = ",".join(f'{label}="{value}"' for label, value in labels if label in CACHE)
+    return f"{name}{separator}{kept}}} {rest.rsplit(' ', 1)[1]}"
 
 
 def record(address: str, seconds: float, begun: float) -> None:
