@@ -50,7 +50,7 @@ pub use pause::PAUSED;
 pub use pod_monitor::{POD_MONITOR, PodMonitorBuilder, pod_monitor_name};
 pub use quantity::{Quantity, QuantityError};
 pub use resource_claim::allocated_gpus;
-pub use schema::SchemaDifference;
+pub use schema::{SchemaDifference, unknown_spec_fields};
 pub use spec::{
     AbsentSeries, AuthorizationSpec, BasicAuthSpec, DrainSpec, EngineName, FallbackSpec,
     GatewayName, GaugeSpec, HeaderFrom, KeyRef, LLMAutoscaler, LLMAutoscalerSpec, LabelOperator,

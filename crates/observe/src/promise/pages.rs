@@ -147,7 +147,10 @@ impl PodAnswers<'_> {
         let lookup = self.lookups.get(measure)?.get(self.at)?;
         let is_lacking = matches!(
             lookup,
-            Lookup::NoNumber(_) | Lookup::Contradicted(_) | Lookup::OtherEngine { .. }
+            Lookup::NoNumber(_)
+                | Lookup::NoSeries
+                | Lookup::Contradicted(_)
+                | Lookup::OtherEngine { .. }
         );
         is_lacking.then(|| self.measures[measure].recipe.series_name().to_owned())
     }
