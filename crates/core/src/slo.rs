@@ -174,6 +174,9 @@ pub struct Slo {
     rising: Peak,
     /// The smallest KV cache of a replica, in tokens.
     kv_capacity: Option<f64>,
+    /// The sequences that a batch can have: the size at which one stayed while requests waited. It
+    /// is forgotten when a batch is larger.
+    sequences: Option<f64>,
     /// The work of a request in seconds, as of the last step with a model.
     work: Option<f64>,
     queue: Queue,
@@ -202,8 +205,9 @@ impl Slo {
         let rate = rate.ok_or(NoSize::Arrivals)?;
         let arrivals = rate.requests.max(0.0);
         let (promise, margins) = (policy.promise, self.feedback.margins());
-        let (role, kv_capacity) = (policy.role, self.kv_capacity);
-        let sizing = Sizing { model, lengths, kv_capacity, promise, margins, role };
+        let Self { kv_capacity, sequences, .. } = *self;
+        let role = policy.role;
+        let sizing = Sizing { model, lengths, kv_capacity, sequences, promise, margins, role };
         let work = sizing.work();
         if self.work.replace(work).is_none() {
             // The work of what has arrived before was not known.
@@ -261,7 +265,7 @@ impl Slo {
         self.lengths.begin(now);
         self.fit.begin(now);
         let work = self.work.unwrap_or(0.0);
-        let Self { tracker, arrivals, lengths, fit, feedback, starts, queue, .. } = self;
+        let Self { tracker, arrivals, lengths, fit, feedback, starts, queue, sequences, .. } = self;
         let each = |interval: track::Interval| {
             let interval = interval.of(role);
             let requests = interval.arrivals;
@@ -274,6 +278,7 @@ impl Slo {
             if let Some(late) = interval.late {
                 feedback.count(interval.finished, late);
             }
+            *sequences = interval.full.or(*sequences);
         };
         tracker.observe(now, &observation.replicas, each, |age| starts.learn(age));
         if let Some(growth) = queue.push(now, observation.queued, arrivals.end()) {
@@ -287,6 +292,9 @@ impl Slo {
                 arrivals.expect(latest.at, Flow { requests, work: requests * work });
             }
         }
+        let samples = || observation.replicas.iter().filter_map(|replica| replica.sample);
+        let largest = samples().map(|sample| sample.running).fold(0.0, f64::max);
+        self.sequences = self.sequences.filter(|limit| largest <= *limit);
         let capacities = observation.replicas.iter();
         let capacities = capacities.filter_map(|replica| replica.sample?.kv_capacity);
         self.kv_capacity = capacities.reduce(f64::min).or(self.kv_capacity);

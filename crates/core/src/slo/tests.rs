@@ -225,6 +225,7 @@ fn a_queue_that_will_still_be_there_needs_more() {
         model: ENGINE,
         lengths: Lengths { prompt: PROMPT, computed: PROMPT, output: OUTPUT },
         kv_capacity: Some(284_000.0),
+        sequences: None,
         promise: POLICY.promise,
         margins: service.slo.feedback.margins(),
         role: SloRole::Both,
