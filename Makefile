@@ -156,7 +156,7 @@ test-versions: ## SUITES on the control planes of VERSIONS, and a table of what 
 	VERSIONS="$(VERSIONS)" SUITES="$(SUITES)" CARGO="$(CARGO)" tests/controlplane/versions.sh
 
 .PHONY: test-coexist
-test-coexist: controlplane monitoring ## real HPAs on the operator's metrics, beside Prometheus and its adapter (10 minutes)
+test-coexist: controlplane monitoring keda ## real HPAs and the real KEDA on the operator's metrics, beside Prometheus and its adapter (15 minutes)
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test coexist
 
@@ -248,6 +248,10 @@ monitoring: ## Prometheus, promtool, the Prometheus Operator, prometheus-adapter
 .PHONY: backends
 backends: ## VictoriaMetrics, Thanos and Mimir, built once (minutes)
 	@tests/backends/build.sh > /dev/null
+
+.PHONY: keda
+keda: ## KEDA's operator and metrics server, built once (minutes)
+	@tests/keda/build.sh > /dev/null
 
 .PHONY: packaging
 packaging: ## helm, kustomize and kubeconform, built once (minutes)
