@@ -40,6 +40,9 @@ pub struct SourceSamples {
     /// The numbers by which the engine of each reporting pod is learned, in the order of
     /// [`SloMeasures::all`](llm_autoscaler_api::SloMeasures::all). Empty without `slo`.
     pub slo: Vec<Vec<Lookup>>,
+    /// The requests that each of the gateway's pods holds and no replica has. Empty unless a
+    /// promise counts them.
+    pub queued: Vec<Lookup>,
 }
 
 /// The answers of a source about the progress of each reporting pod's engine, as
@@ -68,6 +71,7 @@ impl SourceSamples {
             sleep: Default::default(),
             vitals: VitalLookups::default(),
             slo: Vec::new(),
+            queued: Vec::new(),
         }
     }
 

@@ -82,6 +82,8 @@ pub(crate) struct Source {
     /// For each metric, its measure in this source; `None` for a query, and for a signal that the
     /// source's program does not have.
     measures: Vec<Option<Arc<Measure>>>,
+    /// The requests that its gateway holds, if a promise counts them.
+    queue: Option<Arc<Measure>>,
     activity: Activity,
 }
 
@@ -132,9 +134,11 @@ impl Sources {
             // Other pods report for the target as a whole, and not for one of its replicas.
             let per_pod = of_pods.iter().filter(|_| !source.is_of_other_pods());
             let of_page = slo.iter().filter(|_| source.is_of_own_pages());
+            let queue = config.queue_at(index).map(intern);
+            let all = measures.iter().flatten().chain(per_pod).chain(of_page).chain(&queue);
             let demand = TargetDemand {
                 namespace,
-                measures: distinct(measures.iter().flatten().chain(per_pod).chain(of_page)).into(),
+                measures: distinct(all).into(),
                 queries: all_queries.clone(),
                 wake,
             };
@@ -142,7 +146,7 @@ impl Sources {
             // No other source has the result of a query.
             let is_always = config.is_first_source(index) || kind.has_queries();
             let activity = if is_always { Activity::Always } else { Activity::Until(now) };
-            Source { kind, measures, activity }
+            Source { kind, measures, queue, activity }
         });
         let list = list.collect();
         Self { list, queries, requests, latency, sleep, vitals, slo }
@@ -272,7 +276,7 @@ impl Sources {
 
     fn active_samples(
         &self,
-        Source { kind: source, measures, .. }: &Source,
+        Source { kind: source, measures, queue, .. }: &Source,
         reporting: &Members,
         with_latency: bool,
         now: Monotonic,
@@ -286,6 +290,7 @@ impl Sources {
         let latency = self.latency.as_ref().filter(|_| with_latency);
         // All answers of a page are of one scrape, and in the order of the fields below.
         let mut wanted: Vec<Option<&Arc<Measure>>> = measures.iter().map(Option::as_ref).collect();
+        wanted.push(queue.as_ref());
         wanted.extend([self.requests.as_ref(), latency].map(per_pod));
         wanted.extend([0, 1].map(|at| per_pod(self.sleep.as_ref().map(|sleep| &sleep[at]))));
         wanted.extend([
@@ -303,6 +308,7 @@ impl Sources {
             is_active: true,
             metrics: measures.iter().map(|_| next()).collect(),
             queries: self.queries.iter().map(reply).collect(),
+            queued: next(),
             requests: next(),
             latency: next(),
             sleep: [next(), next()],
