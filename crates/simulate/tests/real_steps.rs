@@ -11,7 +11,7 @@ use llm_autoscaler_engines::{
 };
 
 /// A page every three seconds of a vLLM with a step of 30 ms (`tests/vllm/record_pages.py`).
-const PAGES: &str = include_str!("../../../tests/fixtures/engines/vllm-0.15.1-steps-of-30-ms.txt");
+const PAGES: &str = include_str!("../../../tests/fixtures/steps/vllm-0.15.1-of-30-ms.txt");
 
 /// A page: what is learned from, and the engine's own times between tokens and their number.
 struct Page {
