@@ -267,7 +267,6 @@ impl Slo {
         let work = self.work.unwrap_or(0.0);
         let Self { tracker, arrivals, lengths, fit, feedback, starts, queue, sequences, .. } = self;
         let each = |interval: track::Interval| {
-            let interval = interval.of(role);
             let requests = interval.arrivals;
             let flow = Flow { requests, work: requests * work };
             arrivals.count(interval.from, interval.to, flow);
@@ -280,7 +279,7 @@ impl Slo {
             }
             *sequences = interval.full.or(*sequences);
         };
-        tracker.observe(now, &observation.replicas, each, |age| starts.learn(age));
+        tracker.observe(now, &observation.replicas, role, each, |age| starts.learn(age));
         if let Some(growth) = queue.push(now, observation.queued, arrivals.end()) {
             let requests = growth.requests;
             arrivals.count(growth.from, growth.to, Flow { requests, work: requests * work });

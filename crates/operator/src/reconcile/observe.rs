@@ -54,12 +54,15 @@ impl Role {
         };
         self.case = step_log::case(self.name.as_deref(), &snapshot, &block);
         let mut observed = observe(&snapshot);
+        // What a promise holds is the size that the decision starts from.
+        let actual = target.view.scale.current;
+        let size = target.memory.size_before(config.mode, &config.policy, actual);
         target.promise.observe(
             config.slo.as_ref().map(|slo| (slo, config.engine)),
             &target.replicas,
             &observed.usable.observation.replicas,
             &samples,
-            target.view.scale.current,
+            size,
             now,
         );
         observed.set_promised(target.promise.promised());
