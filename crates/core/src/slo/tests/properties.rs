@@ -67,7 +67,7 @@ fn minutes(service: &mut Service, loads: &[f64]) -> Result<SloSize, NoSize> {
     result
 }
 
-/// Returns an engine whose steps take another time.
+/// Returns an engine that takes so many times as long for everything.
 fn scaled(engine: &StepTime, factor: f64) -> StepTime {
     StepTime {
         base: engine.base * factor,
