@@ -6,7 +6,9 @@ SHELL := /usr/bin/env bash
 ENGINE ?= emulated
 COUNT ?= 600
 STEPS ?= 50
-PODS ?= $(if $(filter soak,$(MAKECMDGOALS)),2000,1000)
+PODS ?= $(if $(filter scale,$(MAKECMDGOALS)),10000,$(if $(filter soak,$(MAKECMDGOALS)),2000,1000))
+AUTOSCALERS ?= 1000
+INTERVAL ?= 15
 MINUTES ?= $(if $(filter soak,$(MAKECMDGOALS)),120,20)
 KILLS ?= 10
 SEED ?=
@@ -307,6 +309,11 @@ reaction: controlplane monitoring ## from a metric's step to the scale write: ST
 sampling: controlplane ## the cost of scraping PODS pages every five seconds: CPU, memory, delay
 	$(CARGO) build --locked --release -p llm-autoscaler
 	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench sampling -- $(PODS)
+
+.PHONY: scale
+scale: controlplane ## what one copy of the operator carries: memory, CPU, start and requests with PODS pods and AUTOSCALERS autoscalers (5 to 30 minutes)
+	$(CARGO) build --locked --release -p llm-autoscaler
+	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench scale -- --pods $(PODS) --autoscalers $(AUTOSCALERS) --interval $(INTERVAL)
 
 .PHONY: api-cost
 api-cost: controlplane ## the API server's work for quiet autoscalers: requests by verb and resource, from its audit log (8 minutes)

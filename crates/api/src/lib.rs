@@ -41,23 +41,24 @@ pub use behavior::{BehaviorSpec, PolicySpec, PolicyType, RulesSpec, SelectPolicy
 pub use bill::{BillEntryStatus, BillStatus};
 pub use gpu_resources::GpuResources;
 pub use parse::{
-    Access, Advice, Asked, DataKind, DrainConfig, MetricConfig, ParsedRole, ParsedSpec,
-    PodMonitorConfig, PrometheusConfig, ScrapeConfig, SloConfig, SloMeasures, SourceConfig,
-    SourceMeasure, SpecError, TargetConfig, ValueRef, VitalMeasures, WEDGED_AFTER, parse_spec,
-    parse_target,
+    Access, Advice, Asked, DataKind, DrainConfig, GatewayQueue, MetricConfig, ParsedRole,
+    ParsedSpec, PodMonitorConfig, PrometheusConfig, ScrapeConfig, SloConfig, SloMeasures,
+    SourceConfig, SourceMeasure, SpecError, TargetConfig, ValueRef, VitalMeasures, WEDGED_AFTER,
+    parse_spec, parse_target,
 };
 pub use pause::PAUSED;
 pub use pod_monitor::{POD_MONITOR, PodMonitorBuilder, pod_monitor_name};
 pub use quantity::{Quantity, QuantityError};
 pub use resource_claim::allocated_gpus;
-pub use schema::SchemaDifference;
+pub use schema::{SchemaDifference, unknown_spec_fields};
 pub use spec::{
     AbsentSeries, AuthorizationSpec, BasicAuthSpec, DrainSpec, EngineName, FallbackSpec,
     GatewayName, GaugeSpec, HeaderFrom, KeyRef, LLMAutoscaler, LLMAutoscalerSpec, LabelOperator,
-    LabelRequirement, ManualChangesSpec, MetricSpec, MetricTarget, Name, Named, PodMonitorMode,
-    PodMonitorSpec, Port, PrometheusSpec, RatioSpec, ReplicaPodsSpec, RoleSpec, ScaleTargetRef,
-    ScaleToZeroSpec, ScalingMode, Scheme, ScrapeSpec, SecretOrConfigMap, SeriesSelector,
-    SeriesSpec, SeriesType, SignalName, SloSpec, SourceSpec, TargetTypeName, TlsSpec,
+    LabelRequirement, ManualChangesSpec, MetricSpec, MetricTarget, Name, Named, Phase,
+    PodMonitorMode, PodMonitorSpec, Port, PrometheusSpec, RatioSpec, ReplicaPodsSpec, RoleSloSpec,
+    RoleSpec, ScaleTargetRef, ScaleToZeroSpec, ScalingMode, Scheme, ScrapeSpec, SecretOrConfigMap,
+    SeriesSelector, SeriesSpec, SeriesType, SignalName, SloSpec, SourceSpec, TargetTypeName,
+    TlsSpec,
 };
 pub use status::{
     ChangeRecord, DecisionStatus, LLMAutoscalerStatus, LearnedRecord, ManualChangeStatus,

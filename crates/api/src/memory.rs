@@ -241,6 +241,7 @@ mod tests {
             margins: numbers(2),
             starts: numbers(16),
             kv_capacity: Some(1_234_567.0),
+            sequences: Some(256.0),
         };
         LearnedRecord { engine: "TensorRTLLM".to_owned(), learned }
     }

@@ -13,7 +13,9 @@ mod source;
 mod vitals;
 
 use chrono::TimeDelta;
-use llm_autoscaler_core::{Fallback, MetricPolicy, Mode, Policy, Profile, Settings, ToZero};
+use llm_autoscaler_core::{
+    Fallback, MetricPolicy, Mode, Policy, Profile, Settings, ToZero, slo::SloRole,
+};
 use llm_autoscaler_engines::{Engine, Measure};
 
 pub use access::{Access, DataKind, ValueRef};
@@ -21,7 +23,7 @@ pub use advice::Advice;
 pub use drain::DrainConfig;
 pub use metric::{Asked, MetricConfig, SourceMeasure};
 pub use role::{ParsedRole, ParsedSpec, parse_spec};
-pub use slo::{SloConfig, SloMeasures};
+pub use slo::{GatewayQueue, SloConfig, SloMeasures};
 pub use source::{PrometheusConfig, ScrapeConfig, SourceConfig};
 pub use vitals::{VitalMeasures, WEDGED_AFTER};
 
@@ -72,11 +74,19 @@ pub struct TargetConfig {
 }
 
 impl TargetConfig {
-    /// Returns true if a source is the first of the spec, or the first that has one of the metrics.
-    /// Such a source is always sampled.
+    /// Returns true if a source is the first of the spec, or the first that has one of the metrics,
+    /// or has the queue of a promise. Such a source is always sampled.
     pub fn is_first_source(&self, source: usize) -> bool {
         let first = |metric: &MetricConfig| metric.by_source.iter().position(Option::is_some);
-        source == 0 || self.metrics.iter().any(|metric| first(metric) == Some(source))
+        source == 0
+            || self.metrics.iter().any(|metric| first(metric) == Some(source))
+            || self.queue_at(source).is_some()
+    }
+
+    /// Returns the requests that the gateway of a source holds, if the promise counts them.
+    pub fn queue_at(&self, source: usize) -> Option<&Measure> {
+        let queue = self.slo.as_ref()?.queue.as_ref()?;
+        (queue.source == source).then_some(&queue.measure)
     }
 
     /// Returns the configuration that reads one quantity of the target's own pods from the same
@@ -132,6 +142,15 @@ impl SpecError {
 /// Names the first field that cannot be carried out. The API server refuses most of them before;
 /// what is left is what CEL cannot express, and objects that are older than a check.
 pub fn parse_target(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<TargetConfig, SpecError> {
+    parse_part(spec, SloRole::Both, profile)
+}
+
+/// Parses a spec that has one target, which does a part of each request.
+fn parse_part(
+    spec: &LLMAutoscalerSpec,
+    part: SloRole,
+    profile: Profile,
+) -> Result<TargetConfig, SpecError> {
     if spec.min_replicas > spec.max_replicas {
         let (min, max) = (spec.min_replicas, spec.max_replicas);
         return Err(SpecError::new(
@@ -151,7 +170,8 @@ pub fn parse_target(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<Target
     let sources = source::sources(spec)?;
     let (metrics, targets) = metrics(spec, &sources)?;
     check_queries(&metrics, &sources)?;
-    let slo = spec.slo.as_ref().map(|slo| slo::slo(slo, spec, &sources, profile)).transpose()?;
+    let slo = spec.slo.as_ref().map(|slo| slo::slo(slo, part, spec, &sources, profile));
+    let slo = slo.transpose()?;
     let policy = Policy {
         min_replicas: spec.min_replicas,
         max_replicas: spec.max_replicas,

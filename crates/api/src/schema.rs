@@ -86,6 +86,30 @@ fn list_missing(schema: &Value, other: &Value, path: &str, missing: &mut Vec<Str
     }
 }
 
+/// Returns the fields of an LLMAutoscaler's spec that the schema of this crate lacks, such as a
+/// misspelt one: an API server would drop them, and refuse them where fields are validated.
+pub fn unknown_spec_fields(object: &Value) -> Vec<String> {
+    let mut unknown = Vec::new();
+    if let Some(schema) = own_schema() {
+        list_unknown(&object["spec"], &schema["properties"]["spec"], "spec", &mut unknown);
+    }
+    unknown
+}
+
+fn list_unknown(value: &Value, schema: &Value, path: &str, unknown: &mut Vec<String>) {
+    for element in value.as_array().into_iter().flatten() {
+        list_unknown(element, &schema["items"], &format!("{path}[]"), unknown);
+    }
+    for (name, field) in value.as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        match (&schema["properties"][name], &schema["additionalProperties"]) {
+            (Value::Null, Value::Null) if schema["properties"].is_object() => unknown.push(path),
+            (Value::Null, of_all) => list_unknown(field, of_all, &path, unknown),
+            (of_field, _) => list_unknown(field, of_field, &path, unknown),
+        }
+    }
+}
+
 /// Removes a field from every object that the path leads to.
 fn remove(value: &mut Value, path: &str) {
     let (segment, rest) = match path.split_once('.') {
@@ -166,6 +190,30 @@ mod tests {
         let found = difference(|schema| *schema.pointer_mut(engines).unwrap() = json!(["VLLM"]));
         assert!(found.missing.contains(&"spec.engine: SGLang".to_owned()), "{found:?}");
         assert_eq!(found.unknown, [""; 0]);
+    }
+
+    #[test]
+    fn fields_that_the_schema_lacks_are_found_wherever_they_are() {
+        let table = [
+            (json!({"minReplicas": 1, "metrics": [{"signal": "WaitingRequests"}]}), vec![]),
+            (json!({"maxReplica": 8}), vec!["spec.maxReplica"]),
+            (
+                json!({"metrics": [{"signal": "WaitingRequests"}, {"target": {"averagevalue": "1"}}]}),
+                vec!["spec.metrics[].target.averagevalue"],
+            ),
+            (
+                json!({"behavior": {"scaleDown": {"stabilizationWindow": 1}}, "behaviour": {}}),
+                vec!["spec.behavior.scaleDown.stabilizationWindow", "spec.behaviour"],
+            ),
+            // Labels may have any name.
+            (
+                json!({"sources": [{"scrape": {"podSelector": {"matchLabels": {"a/b": "x"}}}}]}),
+                vec![],
+            ),
+        ];
+        for (spec, expected) in table {
+            assert_eq!(unknown_spec_fields(&json!({"spec": spec})), expected);
+        }
     }
 
     #[test]

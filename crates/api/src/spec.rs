@@ -24,7 +24,7 @@ pub use mode::ScalingMode;
 pub use name::{EngineName, GatewayName, Name, Named, SignalName, TargetTypeName};
 pub use pod_monitor::{PodMonitorMode, PodMonitorSpec};
 pub use role::{RatioSpec, RoleSpec};
-pub use slo::SloSpec;
+pub use slo::{Phase, RoleSloSpec, SloSpec};
 pub use source::{
     AuthorizationSpec, BasicAuthSpec, HeaderFrom, KeyRef, Port, PrometheusSpec, Scheme, ScrapeSpec,
     SecretOrConfigMap, SourceSpec, TlsSpec,
@@ -93,12 +93,12 @@ use crate::{behavior::BehaviorSpec, status::LLMAutoscalerStatus};
         .message("minReplicas 0 needs scaleToZero, and scaleToZero needs minReplicas 0")
         .field_path(".scaleToZero"),
     validation = Rule::new("has(self.roles) ? !has(self.metrics) : has(self.metrics) || has(self.slo)")
-        .message("set metrics or slo, or roles that have metrics of their own")
+        .message("set metrics or slo, or roles that have metrics or slo of their own")
         .field_path(".metrics"),
-    validation = Rule::new("!has(self.slo) || !has(self.roles)")
-        .message("slo is for one target: give each role metrics of its own, or an LLMAutoscaler of its own")
+    validation = Rule::new("!has(self.roles) || self.roles.exists(r, has(r.slo)) == has(self.slo)")
+        .message("with roles, slo is the promise, and the slo of a role says which phase of it the role keeps: set both or neither")
         .field_path(".slo"),
-    validation = Rule::new("!has(self.slo) || self.engine != 'Custom'")
+    validation = Rule::new("!has(self.slo) || (has(self.roles) ? self.roles.all(r, !has(r.slo) || (has(r.engine) ? r.engine : self.engine) != 'Custom') : self.engine != 'Custom')")
         .message("engine Custom has no series that are known: slo needs the name of the engine")
         .field_path(".slo"),
     validation = Rule::new("!has(self.slo) || !has(self.sources) || self.sources.exists(s, has(s.scrape) && !has(s.scrape.podSelector))")
@@ -196,7 +196,8 @@ pub struct LLMAutoscalerSpec {
     pub gpus_per_replica: Option<i32>,
 
     /// The promise to the users by which the size follows from what the engine is learned to do.
-    /// Each of the metrics beside it is a floor: the highest number is used.
+    /// Each of the metrics beside it is a floor: the highest number is used. With roles, the slo of
+    /// a role says which phase of the requests it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub slo: Option<SloSpec>,
 

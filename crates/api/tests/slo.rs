@@ -2,9 +2,12 @@
 #![allow(clippy::unwrap_used)]
 
 use llm_autoscaler_api::{
-    LLMAutoscalerSpec, LearnedRecord, SpecError, TargetConfig, TargetStatus, parse_spec,
+    LLMAutoscalerSpec, LearnedRecord, ParsedSpec, SpecError, TargetConfig, TargetStatus, parse_spec,
 };
-use llm_autoscaler_core::{Profile, slo::Learned};
+use llm_autoscaler_core::{
+    Profile,
+    slo::{Learned, SloRole},
+};
 use serde_json::{Value, json};
 
 fn parse(change: impl FnOnce(&mut Value), profile: Profile) -> Result<TargetConfig, SpecError> {
@@ -63,6 +66,32 @@ fn an_engine_without_the_series_has_no_measures() {
 }
 
 #[test]
+fn the_queue_of_the_first_gateway_that_has_one_counts() {
+    let gateway = |name: &str| {
+        let selector = json!({"matchLabels": {"app": "gateway"}});
+        json!({"scrape": {"podSelector": selector, "gateway": name}})
+    };
+    let queue = |sources: &[Value]| {
+        let config = parse(|spec| spec["sources"] = json!(sources), Profile::Default).unwrap();
+        let queue = config.slo.as_ref().unwrap().queue.as_ref()?;
+        assert!(config.is_first_source(queue.source), "it is always scraped");
+        Some((queue.source, queue.measure.recipe.series_name().to_owned()))
+    };
+    let own = json!({"scrape": {}});
+    assert_eq!(queue(std::slice::from_ref(&own)), None);
+    // A router without a queue of its own, and one with.
+    assert_eq!(queue(&[own.clone(), gateway("VLLMRouter")]), None);
+    let smg = queue(&[own, gateway("VLLMRouter"), gateway("SMG")]);
+    assert_eq!(smg, Some((2, "smg_admission_queue_depth".to_owned())));
+    let of_roles = in_roles(|spec| {
+        spec["sources"] = json!([{"scrape": {}}, gateway("SMG")]);
+    });
+    let queues = of_roles.unwrap().roles.into_iter();
+    let queues = queues.map(|role| role.config.slo.is_some_and(|slo| slo.queue.is_some()));
+    assert_eq!(queues.collect::<Vec<_>>(), [true, false, false], "decode has no prompts to wait");
+}
+
+#[test]
 fn what_cannot_be_promised_is_refused_with_words() {
     let refused = |change: fn(&mut Value), profile| parse(change, profile).unwrap_err();
     let hpa = refused(|_| {}, Profile::HpaExact);
@@ -72,15 +101,83 @@ fn what_cannot_be_promised_is_refused_with_words() {
         Profile::Default,
     );
     assert_eq!(of_prometheus.field, "sources");
-    let roles = refused(
-        |spec| {
-            spec["roles"] = json!([{"name": "a", "metrics": []}, {"name": "b", "metrics": []}]);
-        },
-        Profile::Default,
-    );
-    assert_eq!(roles.field, "slo");
     let custom = refused(|spec| spec["engine"] = json!("Custom"), Profile::Default);
     assert_eq!(custom.field, "slo.signal");
+}
+
+/// A promise of a service whose roles do the phases of each request.
+fn in_roles(change: impl FnOnce(&mut Value)) -> Result<ParsedSpec, SpecError> {
+    let role = |name: &str, more: Value| {
+        let mut role = json!({
+            "name": name,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+        });
+        role.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        role
+    };
+    let metrics = json!([{
+        "signal": "InFlightRequests", "target": {"type": "AverageValue", "averageValue": "9"},
+    }]);
+    let mut spec = json!({
+        "engine": "VLLM", "maxReplicas": 20,
+        "slo": {
+            "timeToFirstTokenMilliseconds": 2000, "interTokenLatencyMilliseconds": 100,
+            "requestsPerReplica": 40,
+        },
+        "roles": [
+            role("prefill", json!({
+                "maxReplicas": 8, "slo": {"phase": "Prefill", "requestsPerReplica": 8},
+            })),
+            role("decode", json!({"slo": {"phase": "Decode"}, "metrics": metrics})),
+            role("encode", json!({"metrics": metrics})),
+        ],
+    });
+    change(&mut spec);
+    parse_spec(&serde_json::from_value(spec).unwrap(), Profile::Default)
+}
+
+#[test]
+fn roles_keep_their_phase_of_the_promise() {
+    let roles = in_roles(|_| {}).unwrap().roles;
+    let parts: Vec<_> = roles
+        .iter()
+        .map(|role| {
+            let policy = role.config.slo.as_ref().map(|slo| slo.policy);
+            let metrics: Vec<_> = role.config.metrics.iter().map(|it| &*it.target).collect();
+            (policy.map(|policy| (policy.role, policy.max)), metrics)
+        })
+        .collect();
+    assert_eq!(
+        parts,
+        [
+            (Some((SloRole::Prefill, 8)), vec!["8"]),
+            (Some((SloRole::Decode, 20)), vec!["40", "9"]),
+            (None, vec!["9"]),
+        ]
+    );
+}
+
+#[test]
+fn a_promise_and_its_phases_need_each_other() {
+    let field = |change: fn(&mut Value)| in_roles(change).unwrap_err().field;
+    let without_phase = |spec: &mut Value| {
+        for role in spec["roles"].as_array_mut().unwrap().drain(..2).collect::<Vec<_>>() {
+            assert!(role["slo"].is_object(), "{role}");
+        }
+    };
+    assert_eq!(field(without_phase), "slo");
+    assert_eq!(field(|spec| _ = spec.as_object_mut().unwrap().remove("slo")), "slo");
+    let without_both = |spec: &mut Value| {
+        spec["roles"][2].as_object_mut().unwrap().remove("metrics");
+    };
+    assert_eq!(field(without_both), "roles[2].metrics");
+    let of_prefill_only = |spec: &mut Value| {
+        spec["sources"] = json!([
+            {"scrape": {}, "roles": ["prefill", "encode"]},
+            {"prometheus": {"url": "http://p.example"}, "roles": ["decode"]},
+        ]);
+    };
+    assert_eq!(field(of_prefill_only), "sources");
 }
 
 #[test]
@@ -92,6 +189,7 @@ fn a_model_takes_less_than_800_bytes_and_one_that_is_not_understood_is_none() {
         margins: numbers(2),
         starts: numbers(16),
         kv_capacity: Some(1_234_567.0),
+        sequences: Some(256.0),
     };
     let learned = LearnedRecord { engine: "TensorRTLLM".to_owned(), learned };
     let json = serde_json::to_value(&learned).unwrap();

@@ -24,7 +24,7 @@ use self::{fetch::Recorder, folder::Folder, range::RangeArgs, runs::Runs, server
 use crate::{
     cluster::with_cluster,
     engines::by_name,
-    simulate::{Format, PolicyArgs, WorldArgs, positive, print_notes},
+    simulate::{Format, PolicyArgs, WorldArgs, check_pictures, positive, print_notes},
 };
 
 /// The options of `replay`.
@@ -99,6 +99,7 @@ impl Replay {
     /// Records, simulates and prints.
     pub(crate) fn replay(self) -> anyhow::Result<()> {
         self.policies.check()?;
+        check_pictures(self.html.as_deref())?;
         let folder = Folder::at(&self.recording);
         if self.server.is_given() {
             with_cluster(self.record(&folder))?;

@@ -20,7 +20,7 @@ use self::{
     policies::{DecodePool, PolicyRuns},
 };
 pub(crate) use self::{
-    numbers::{positive, read_trace},
+    numbers::{check_pictures, positive, read_trace},
     policies::{PolicyArgs, RunOptions, print_notes, run},
     progress::Line,
     world::WorldArgs,
@@ -80,6 +80,7 @@ impl Simulate {
              NAME"
         );
         self.policies.check()?;
+        check_pictures(self.html.as_deref())?;
         anyhow::ensure!(
             self.steps.is_none() || self.policies.has_one_autoscaler(),
             "--steps has the steps of one LLMAutoscaler; name one --autoscaler"

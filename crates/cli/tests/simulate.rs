@@ -60,6 +60,51 @@ fn pictures_are_of_the_same_runs_as_the_table() {
 }
 
 #[test]
+fn a_mistake_is_told_before_anything_is_simulated() {
+    let folder = std::env::temp_dir().join(format!("simulate-mistakes-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let written = |name: &str, text: &str| {
+        let file = folder.join(name);
+        std::fs::write(&file, text).unwrap();
+        file.display().to_string()
+    };
+    let sample = std::fs::read_to_string("../../config/samples/in_flight.yaml").unwrap();
+    let misspelt = written("misspelt.yaml", &sample.replace("maxReplicas", "maxReplica"));
+    let further = sample.replace("  maxReplicas", "  behaviour: {}\n  maxReplicas");
+    let further = written("further.yaml", &further);
+    let mixed = "arrival_s,input_tokens,output_tokens\n0,9,9\n1700000000,9,9\n";
+    let mixed = format!("--trace={}", written("mixed.csv", mixed));
+    let table = [
+        (vec![SHAPE, "--autoscaler", &misspelt], "spec.maxReplica is no field"),
+        (vec![SHAPE, "--autoscaler", &further], "spec.behaviour is no field"),
+        (vec![&mixed, "--policy=kpa"], "the load lasts 19676 days"),
+        (vec!["--arrivals=constant:rate=3,length=1e12", "--policy=kpa"], "days with its warm-up"),
+        (vec!["--arrivals=constant:rate=0,length=60", "--policy=kpa"], "is 0 all the time"),
+        (vec![SHAPE, "--policy=kpa", "--percentile=0"], "above 0"),
+        (vec![SHAPE, "--policy=kpa", "--html=."], "name a file in a folder"),
+    ];
+    for (arguments, expected) in table {
+        let error = simulate(&arguments).unwrap_err();
+        assert!(error.contains(expected), "{arguments:?}: {error}");
+    }
+    let marked = written("marked.csv", "\u{feff}arrival_s,input_tokens,output_tokens\n0,9,9\n");
+    simulate(&[&format!("--trace={marked}"), "--policy=static=1"]).unwrap();
+    std::fs::remove_dir_all(&folder).unwrap();
+}
+
+#[test]
+fn no_field_of_a_sample_is_taken_for_a_misspelt_one() {
+    let samples = std::fs::read_dir("../../config/samples").unwrap();
+    for file in samples.map(|entry| entry.unwrap().path()) {
+        let autoscaler = format!("--autoscaler={}", file.canonicalize().unwrap().display());
+        let arguments = ["--arrivals=constant:rate=1,length=5", "--warm-up=0", &autoscaler];
+        if let Err(error) = simulate(&arguments) {
+            assert!(!error.contains("is no field"), "{error}");
+        }
+    }
+}
+
+#[test]
 fn the_steps_of_an_autoscaler_are_explained_by_evaluate() {
     let file = std::env::temp_dir().join(format!("simulate-{}.json", std::process::id()));
     let steps = format!("--steps={}", file.display());
@@ -123,7 +168,7 @@ fn a_mistake_is_answered_with_what_to_do() {
         (&["--arrivals=step:base=8,peek=30", "--policy=kpa"], "it takes base, peak, at"),
         (&[SHAPE, "--policy=kpa", "--copies=2"], "cannot be used with"),
         (&[TRACE, "--policy=kpa", "--input=9"], "cannot be used with"),
-        (&[SHAPE, "--policy=kpa", "--percentile=101"], "a number up to 100"),
+        (&[SHAPE, "--policy=kpa", "--percentile=101"], "above 0, up to 100"),
         (&[SHAPE, "--policy=kpa", "--min=9", "--max=2"], "--min=9 is more than --max=2"),
         (&[SHAPE, "--autoscaler=config/samples/workload.yaml"], "of kind StatefulSet"),
         (&[SHAPE, "--policy=kpa", "--profile=h300"], "no engine profile h300"),

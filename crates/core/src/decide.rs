@@ -13,7 +13,7 @@ use crate::{
     observation::{Doubt, Observation, Reading, Selector},
     policy::{Policy, ToZero},
     profile::Deviation,
-    recommend::{Winner, halted::Halted, rebase, recommend, winner, with_promise},
+    recommend::{Winner, halted::Halted, recommend, winner, with_promise},
 };
 
 /// Decides on the number of replicas for one observation.
@@ -73,8 +73,8 @@ pub fn decide(
 }
 
 /// Decides as [`decide`], for a target that would have `current` replicas by now, while the
-/// observation is of another size. The proposals of the metrics are those of the observation;
-/// tolerance, holds, windows, rate policies and bounds start from `current`.
+/// observation is of another size. The metrics propose what the observed load asks for; tolerance,
+/// direction, missing samples, holds, windows, rate policies and bounds start from `current`.
 pub(crate) fn decide_from(
     policy: &Policy,
     history: &History,
@@ -85,7 +85,7 @@ pub(crate) fn decide_from(
     if let Some(outcome) = outcome_without_metrics(policy, observation, current) {
         return Decision { current, outcome, metrics: Vec::new(), adjusted: None };
     }
-    let metrics = rebase(policy, recommend(policy, observation), observation, current);
+    let metrics = recommend(policy, observation, current);
     let weighed = with_promise(&metrics, observation, current);
     let outcome = match combine(policy, &weighed, observation, current) {
         Ok(recommended) => {

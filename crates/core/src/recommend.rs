@@ -1,13 +1,13 @@
 //! From readings to proposals: the number of replicas that would bring each metric to its target.
 
 pub(crate) mod halted;
+mod need;
 mod outside;
 mod per_replica;
 mod pooled;
 mod promised;
-mod rebase;
 
-use self::halted::Halted;
+use self::{halted::Halted, need::Proposed};
 use crate::{
     decision::{MetricError, MetricOutcome, Proposal},
     observation::{Observation, Reading},
@@ -16,22 +16,33 @@ use crate::{
 };
 
 pub(crate) use promised::with_promise;
-pub(crate) use rebase::rebase;
 
-/// Returns the outcome of every metric, in the order of the policy.
-pub(crate) fn recommend(policy: &Policy, observation: &Observation) -> Vec<MetricOutcome> {
+/// Returns the outcome of every metric, in the order of the policy, for a target that would have
+/// `size` replicas under the observed load.
+pub(crate) fn recommend(
+    policy: &Policy,
+    observation: &Observation,
+    size: i32,
+) -> Vec<MetricOutcome> {
+    let observed = observation.scale.current;
     let halted = Halted::of(policy.profile, observation);
     let outcome = |(index, metric)| {
         let reading = observation.readings.get(index).unwrap_or(&Reading::Failed);
         if let Some(counted) = pooled::without_events(policy.profile, reading, observation) {
             return MetricOutcome::NoEvents(counted);
         }
-        match propose(policy, metric, reading, observation) {
-            Ok(proposal) => MetricOutcome::Proposal(proposal),
+        match propose_for(policy, metric, reading, observation) {
+            Ok(proposed) => MetricOutcome::Proposal(proposed.for_size(policy, observed, size)),
             Err(error) => MetricOutcome::Failed(error),
         }
     };
-    policy.metrics.iter().enumerate().map(outcome).map(|outcome| halted.raise(outcome)).collect()
+    policy
+        .metrics
+        .iter()
+        .enumerate()
+        .map(outcome)
+        .map(|outcome| halted.raise(outcome, size))
+        .collect()
 }
 
 /// Returns the number of replicas that would bring one metric to its target.
@@ -50,6 +61,15 @@ pub fn propose(
     reading: &Reading,
     observation: &Observation,
 ) -> Result<Proposal, MetricError> {
+    propose_for(policy, metric, reading, observation).map(|proposed| proposed.proposal)
+}
+
+fn propose_for(
+    policy: &Policy,
+    metric: &MetricPolicy,
+    reading: &Reading,
+    observation: &Observation,
+) -> Result<Proposed, MetricError> {
     match (metric.kind, metric.target) {
         (_, Target::Missing)
         | (MetricKind::PerReplica, Target::Value(_))

@@ -13,11 +13,12 @@
 //! follows in closed form. Every constant is a time, a number of requests or a share, so that
 //! scraping or deciding more often changes nothing but the delay.
 //!
-//! Arrivals are those of two minutes, and a rise is carried on over the time that a replica takes
-//! to start, as far as rises have gone on before. What will still wait when it is ready is answered
-//! within a minute. Headroom follows from how far such forecasts have been off: a regular load gets
-//! little. A fall is followed after a window. Sudden changes have rules of their own: a burst
-//! orders more than needed and cancels the rest.
+//! Arrivals are those of the last minute, and carried on over the time that a replica takes to
+//! start, as loads have gone on before. What will still wait when it is ready is answered within a
+//! minute. Headroom follows from how far such forecasts have been off: a regular load gets little.
+//! A fall is followed after a window; what was ordered for a rise that does not go on is cancelled
+//! earlier. Sudden changes have rules of their own: a burst orders more than needed and cancels the
+//! rest.
 //!
 //! Reference for the model of a step and the staffing rule: Vidur (arXiv 2405.05465) and Aladdin
 //! (arXiv 2405.06856) predict steps by the same terms; Halfin and Whitt, "Heavy-traffic limits for
@@ -33,6 +34,7 @@ mod observation;
 mod peak;
 mod queue;
 mod record;
+mod regression;
 mod shortage;
 mod size;
 mod starts;
@@ -59,15 +61,16 @@ use size::Sizing;
 use starts::Starts;
 use track::Tracker;
 
-/// The time of which arrivals are counted, in seconds.
-const ARRIVALS: f64 = 120.0;
 /// The share of the mean error of forecasts that is added to the arrivals.
-const HEADROOM: f64 = 0.5;
+const HEADROOM: f64 = 0.53;
 /// The window before a scale-down, by the start-up time, and its bounds in seconds. An idle replica
 /// may cost as much as the restart that it avoids.
 const WINDOW_STARTS: f64 = 2.0;
 const WINDOW_MORE: f64 = 60.0;
 const WINDOW: (f64, f64) = (300.0, 600.0);
+/// The window in which replicas are kept that only a rise has asked for, in seconds: if it does not
+/// go on, most of them have not started yet.
+const RISING: f64 = 90.0;
 /// The age of a sample, by the newest one, from which its replica counts as missing, in seconds.
 const MISSING_AFTER: f64 = 30.0;
 /// The share of the serving replicas that need samples for a scale-down.
@@ -166,9 +169,14 @@ pub struct Slo {
     starts: Starts,
     forecasts: Forecasts,
     bursts: Bursts,
+    /// The highest size of the window by the load as it is, and by what it may rise to.
     peak: Peak,
+    rising: Peak,
     /// The smallest KV cache of a replica, in tokens.
     kv_capacity: Option<f64>,
+    /// The sequences that a batch can have: the size at which one stayed while requests waited. It
+    /// is forgotten when a batch is larger.
+    sequences: Option<f64>,
     /// The work of a request in seconds, as of the last step with a model.
     work: Option<f64>,
     queue: Queue,
@@ -193,12 +201,13 @@ impl Slo {
         }
         let model = self.fit.usable().map_err(NoSize::Model)?;
         let lengths = self.lengths.means().ok_or(NoSize::Arrivals)?.of(policy.role);
-        let rate = self.arrivals.rate(ARRIVALS, 0.0, f64::NEG_INFINITY);
+        let rate = self.arrivals.rate(forecast::MEAN, 0.0, f64::NEG_INFINITY);
         let rate = rate.ok_or(NoSize::Arrivals)?;
         let arrivals = rate.requests.max(0.0);
         let (promise, margins) = (policy.promise, self.feedback.margins());
-        let (role, kv_capacity) = (policy.role, self.kv_capacity);
-        let sizing = Sizing { model, lengths, kv_capacity, promise, margins, role };
+        let Self { kv_capacity, sequences, .. } = *self;
+        let role = policy.role;
+        let sizing = Sizing { model, lengths, kv_capacity, sequences, promise, margins, role };
         let work = sizing.work();
         if self.work.replace(work).is_none() {
             // The work of what has arrived before was not known.
@@ -207,11 +216,13 @@ impl Slo {
         let start = self.starts.time();
         // A new replica meets the load of the time when it is ready; what is known is as old as the
         // samples are.
-        let lead = start + observation.now - end;
+        let age = observation.now - end;
+        let lead = start + age;
         let trend = self.forecasts.trend(&self.arrivals, self.bursts.changed_at, lead);
         let headroom = self.headroom();
-        let added = (1.0 + trend) * (1.0 + headroom) * (1.0 + policy.headroom);
-        let needed = self.with_backlog(&sizing, arrivals * added, lead, observation.queued);
+        let steady = arrivals * (1.0 + headroom) * (1.0 + policy.headroom);
+        let sized = |rate| self.with_backlog(&sizing, rate, lead, observation.queued);
+        let (steady, needed) = (sized(steady), sized(steady * (1.0 + trend)));
         if self.is_short(needed.replicas, work, promise, observation) {
             // Requests are late for want of replicas, by no fault of the margins.
             self.feedback.forget(observation.now);
@@ -221,8 +232,8 @@ impl Slo {
         let replaced = clogged.min(needed.replicas) + stuck;
         let calm = needed.replicas.saturating_add(replaced);
         let burst = self.burst(&sizing, observation, policy);
-        let window = Self::window(start);
-        let peak = self.peak.push(observation.now, calm, (window - policy.stabilized).max(0.0));
+        let steady = steady.replicas.saturating_add(replaced);
+        let peak = self.highest(observation.now, (steady, calm), age, policy.stabilized);
         let size = peak.max(burst.map_or(0, |burst| burst.ordered));
         let size = size.clamp(policy.min, policy.max.max(policy.min));
         let is_doubtful = size < observation.requested && !self.has_quorum();
@@ -253,7 +264,7 @@ impl Slo {
         self.lengths.begin(now);
         self.fit.begin(now);
         let work = self.work.unwrap_or(0.0);
-        let Self { tracker, arrivals, lengths, fit, feedback, starts, queue, .. } = self;
+        let Self { tracker, arrivals, lengths, fit, feedback, starts, queue, sequences, .. } = self;
         let each = |interval: track::Interval| {
             let interval = interval.of(role);
             let requests = interval.arrivals;
@@ -266,6 +277,7 @@ impl Slo {
             if let Some(late) = interval.late {
                 feedback.count(interval.finished, late);
             }
+            *sequences = interval.full.or(*sequences);
         };
         tracker.observe(now, &observation.replicas, each, |age| starts.learn(age));
         if let Some(growth) = queue.push(now, observation.queued, arrivals.end()) {
@@ -279,6 +291,9 @@ impl Slo {
                 arrivals.expect(latest.at, Flow { requests, work: requests * work });
             }
         }
+        let samples = || observation.replicas.iter().filter_map(|replica| replica.sample);
+        let largest = samples().map(|sample| sample.running).fold(0.0, f64::max);
+        self.sequences = self.sequences.filter(|limit| largest <= *limit);
         let capacities = observation.replicas.iter();
         let capacities = capacities.filter_map(|replica| replica.sample?.kv_capacity);
         self.kv_capacity = capacities.reduce(f64::min).or(self.kv_capacity);
@@ -289,9 +304,14 @@ impl Slo {
         HEADROOM * self.forecasts.mean_error()
     }
 
-    /// Returns the window before a scale-down.
-    fn window(start: f64) -> f64 {
-        (WINDOW_STARTS * start + WINDOW_MORE).clamp(WINDOW.0, WINDOW.1)
+    /// Returns the highest size of the window before a scale-down, by those without and with what
+    /// a rise adds. The window counts from the time that the samples are of.
+    fn highest(&mut self, now: f64, sizes: (u32, u32), age: f64, stabilized: f64) -> u32 {
+        let start = self.starts.time();
+        let window = (WINDOW_STARTS * start + WINDOW_MORE).clamp(WINDOW.0, WINDOW.1);
+        let rest = |window: f64| (window - stabilized).max(0.0);
+        let steady = self.peak.push(now, sizes.0, rest((window - age).max(start)));
+        steady.max(self.rising.push(now, sizes.1, rest(RISING)))
     }
 
     /// Returns what a burst orders, while there is one, and moves the margins otherwise.

@@ -65,8 +65,9 @@ pub struct EngineProfile {
     pub progress: Option<ProgressDef>,
     /// The histograms of the lengths of its requests, where it has them.
     pub lengths: Option<LengthsDef>,
-    /// The series by which the time of its step is learned, where it has them.
-    pub step: Option<StepDef>,
+    /// The series by which the time of its step is learned; of an engine that lacks some, which
+    /// these are, as the end of a sentence.
+    pub step: Result<StepDef, &'static str>,
     /// The signals that it reports.
     pub signals: &'static [SignalDef],
     /// The pages that prove that it has had no request yet.
@@ -144,6 +145,9 @@ pub struct StepDef {
     pub kv_capacity: Term,
     /// The number of engines on the page: a gauge.
     pub engines: Term,
+    /// A gauge of any value on the page of a single API server: where several count the steps of an
+    /// engine, each counts those that have a token of one of its requests.
+    pub single_server: Term,
 }
 
 /// The recipes of a [`StepDef`].
@@ -167,6 +171,8 @@ pub struct StepRecipes {
     pub kv_capacity: Recipe,
     /// The number of engines on the page.
     pub engines: Recipe,
+    /// A number that only the page of a single API server has.
+    pub single_server: Recipe,
 }
 
 impl StepDef {
@@ -184,6 +190,7 @@ impl StepDef {
             time_per_token: recipe(Kind::Histogram, &[self.time_per_token], Fold::Sum),
             kv_capacity: gauge(&self.kv_capacity).with_absence(Absence::Usual),
             engines: gauge(&self.engines).with_absence(Absence::Usual),
+            single_server: gauge(&self.single_server).with_absence(Absence::Usual),
         }
     }
 }

@@ -13,8 +13,11 @@ use crate::{buckets::Buckets, exposition::Value, kind::Kind, recipe::Recipe};
 /// nominal length.
 const SEGMENTS: u32 = 16;
 
-/// The memory of a segment without its sums, in bytes, with that of the allocation.
-const PER_SEGMENT: usize = size_of::<Segment>() + 16;
+/// The memory that an allocation takes beside its content, in bytes.
+const PER_ALLOCATION: usize = 16;
+/// The number of segments for which there is room when one more is needed. Thousands of pages have
+/// windows, and doubling them would leave half of their memory unused.
+const ROOM: usize = 2;
 
 /// A quantity, and the window that its number is made of.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -54,6 +57,10 @@ pub struct Track {
     latest: Option<(Duration, Value)>,
     /// The segments of the window, the oldest first. Samples are added to the last one.
     past: VecDeque<Segment>,
+    /// The time that the segments cover, and the sum of their numbers. They are added up when a
+    /// sample comes, because they are read far more often.
+    elapsed: Duration,
+    sum: f64,
 }
 
 /// A part of a window.
@@ -61,8 +68,10 @@ pub struct Track {
 struct Segment {
     /// The time of its first sample, which belongs to the segment before.
     start: Duration,
-    /// A single sum for a gauge or a counter, and one per bucket for a histogram.
-    sums: Vec<f64>,
+    /// The sum of a gauge or a counter.
+    sum: f64,
+    /// The sum of each bucket of a histogram.
+    buckets: Box<[f64]>,
     /// The time that the sums cover.
     time: Duration,
 }
@@ -74,8 +83,8 @@ impl Track {
     ///
     /// A gauge's sample covers the time since the previous one, but no more than `gap`.
     pub fn new(kind: Kind, window: Duration, gap: Duration) -> Self {
-        let past = VecDeque::new();
-        Self { kind, window, gap, at: None, present: false, latest: None, past }
+        let (past, elapsed, sum) = (VecDeque::new(), Duration::ZERO, 0.0);
+        Self { kind, window, gap, at: None, present: false, latest: None, past, elapsed, sum }
     }
 
     /// Adds the value of a page. `at` is the time of the page since some fixed moment; a page that
@@ -94,6 +103,7 @@ impl Track {
         if self.window > Duration::ZERO {
             self.accumulate(before, at, value);
             self.begin_segment(at);
+            self.add_up();
         }
         self.set_latest(at, value);
     }
@@ -130,20 +140,20 @@ impl Track {
             self.past.clear();
         }
         if self.past.is_empty() {
-            self.past.push_back(Segment { start: since, ..Segment::default() });
+            push_segment(&mut self.past, since);
         }
         let Some(segment) = self.past.back_mut() else { return };
         let elapsed = at.saturating_sub(since);
         match (value, latest) {
             (Value::Number(now), Value::Number(_)) if self.kind == Kind::Gauge => {
                 let stands_for = elapsed.min(self.gap);
-                segment.add(0, now * stands_for.as_secs_f64());
+                segment.add(now * stands_for.as_secs_f64());
                 segment.time = segment.time.saturating_add(stands_for);
             }
             (Value::Number(_), _) if self.kind == Kind::Gauge => {}
             (Value::Number(now), latest) => {
                 let before = if let Value::Number(before) = latest { *before } else { 0.0 };
-                segment.add(0, if *now < before { *now } else { now - before });
+                segment.add(if *now < before { *now } else { now - before });
                 segment.time = segment.time.saturating_add(elapsed);
             }
             (Value::Buckets(now), latest) => {
@@ -151,13 +161,17 @@ impl Track {
                     Value::Buckets(before) if has_grown(before, now) => Some(before),
                     _ => None,
                 };
-                for (index, count) in now.counts().iter().enumerate() {
-                    segment.add(index, count - before.map_or(0.0, |before| before.counts()[index]));
-                }
+                segment.add_buckets(now, before);
                 segment.time = segment.time.saturating_add(elapsed);
             }
             (Value::Absent, _) => {}
         }
+    }
+
+    fn add_up(&mut self) {
+        let times = self.past.iter().map(|segment| segment.time);
+        self.elapsed = times.fold(Duration::ZERO, Duration::saturating_add);
+        self.sum = self.past.iter().map(|segment| segment.sum).sum();
     }
 
     /// Begins a segment if one is due, and drops those from before the window.
@@ -168,7 +182,7 @@ impl Track {
         let spacing = self.window / SEGMENTS;
         // Moments are what a server claims them to be, so sums of them may not fit.
         if self.past.back().is_none_or(|last| at.saturating_sub(last.start) >= spacing) {
-            self.past.push_back(Segment { start: at, ..Segment::default() });
+            push_segment(&mut self.past, at);
         }
         let is_over = |next: &Segment| at.saturating_sub(next.start) >= self.window;
         while self.past.get(1).is_some_and(is_over) {
@@ -179,14 +193,14 @@ impl Track {
     /// Returns true if a counter or histogram has one sample, and nothing to compare it with yet.
     pub fn is_pending(&self) -> bool {
         let needs_two = self.kind != Kind::Gauge && self.window > Duration::ZERO;
-        self.present && needs_two && self.elapsed() == Duration::ZERO
+        self.present && needs_two && self.elapsed == Duration::ZERO
     }
 
     /// Returns true if less than half of the window is known. Such a value is good enough for a
     /// scale-up, not for a scale-down.
     pub fn is_young(&self) -> bool {
         // The window is halved, because a server may report any time, and doubling it may overflow.
-        self.elapsed() < self.window / 2
+        self.elapsed < self.window / 2
     }
 
     /// Returns the mean of a gauge, the rate of a counter per second, or the events of a histogram.
@@ -199,27 +213,27 @@ impl Track {
 
     /// Writes the value of [`value`](Self::value) to `out`, and reuses its memory.
     pub fn value_into(&self, out: &mut Value) {
-        let elapsed = self.elapsed().as_secs_f64();
+        let elapsed = self.elapsed.as_secs_f64();
         let is_latest = self.kind == Kind::Gauge || self.window == Duration::ZERO;
         match &self.latest {
             Some((_, latest)) if self.present && is_latest && elapsed == 0.0 => {
                 out.clone_from(latest);
             }
             Some((_, Value::Number(_))) if self.present && elapsed > 0.0 => {
-                *out = Value::Number(self.sum(0) / elapsed);
+                *out = Value::Number(self.sum / elapsed);
             }
             Some((_, Value::Buckets(latest))) if self.present && elapsed > 0.0 => {
                 let buckets = 0..latest.bounds().len();
-                let counts = buckets.map(|index| self.sum(index)).collect();
+                let counts = buckets.map(|index| self.bucket(index)).collect();
                 *out = Value::Buckets(Buckets::from_parts(latest.bounds().to_vec(), counts));
             }
             _ => *out = Value::Absent,
         }
     }
 
-    /// Returns the sum of a number or of a bucket over the window.
-    fn sum(&self, index: usize) -> f64 {
-        self.past.iter().filter_map(|segment| segment.sums.get(index)).sum()
+    /// Returns the sum of a bucket over the window.
+    fn bucket(&self, index: usize) -> f64 {
+        self.past.iter().filter_map(|segment| segment.buckets.get(index)).sum()
     }
 
     /// Returns the memory of the window, in bytes, without that of the track itself; 0 without a
@@ -229,9 +243,11 @@ impl Track {
             Some((_, Value::Buckets(latest))) => 2 * latest.bounds().len(),
             _ => 0,
         };
-        let segments = self.past.iter();
-        let past = segments.map(|segment| PER_SEGMENT + segment.sums.len() * size_of::<f64>());
-        past.sum::<usize>() + numbers * size_of::<f64>()
+        let buckets = self.past.iter().filter(|segment| !segment.buckets.is_empty());
+        let buckets = buckets.map(|segment| PER_ALLOCATION + size_of_val(&*segment.buckets));
+        self.past.capacity() * size_of::<Segment>()
+            + buckets.sum::<usize>()
+            + numbers * size_of::<f64>()
     }
 
     /// Returns the track of the same quantity without a past.
@@ -239,25 +255,35 @@ impl Track {
     pub fn emptied(&self) -> Self {
         Self::new(self.kind, self.window, self.gap)
     }
+}
 
-    /// Returns the time of the window that is known.
-    fn elapsed(&self) -> Duration {
-        let times = self.past.iter().map(|segment| segment.time);
-        times.fold(Duration::ZERO, Duration::saturating_add)
+/// Begins a segment, with little more room than it needs.
+fn push_segment(past: &mut VecDeque<Segment>, start: Duration) {
+    if past.len() == past.capacity() {
+        past.reserve_exact(ROOM);
     }
+    past.push_back(Segment { start, ..Segment::default() });
 }
 
 impl Segment {
-    fn add(&mut self, index: usize, increase: f64) {
-        if index >= self.sums.len() {
-            self.sums.resize(index + 1, 0.0);
+    fn add(&mut self, increase: f64) {
+        self.sum += increase.max(0.0);
+    }
+
+    /// Adds the growth of each bucket of a histogram.
+    fn add_buckets(&mut self, now: &Buckets, before: Option<&Buckets>) {
+        if self.buckets.is_empty() {
+            self.buckets = vec![0.0; now.counts().len()].into();
         }
-        self.sums[index] += increase.max(0.0);
+        for (index, (sum, count)) in self.buckets.iter_mut().zip(now.counts()).enumerate() {
+            let increase = count - before.map_or(0.0, |before| before.counts()[index]);
+            *sum += increase.max(0.0);
+        }
     }
 
     /// Returns true if it has buckets, and other ones than a histogram.
     fn has_other_bounds(&self, value: &Value) -> bool {
-        let known = self.sums.len();
+        let known = self.buckets.len();
         matches!(value, Value::Buckets(now) if known > 0 && known != now.bounds().len())
     }
 }

@@ -260,9 +260,14 @@ fn wedged(engine: &EngineProfile) -> String {
 
 /// Describes by which series the time of the engine's step is learned, if it is.
 fn step(engine: &EngineProfile) -> String {
-    let Some(step) = engine.step else {
-        return "With `slo` its requests in flight decide: the time of its step cannot be learned."
-            .to_owned();
+    let step = match engine.step {
+        Ok(step) => step,
+        Err(lacking) => {
+            return format!(
+                "With `slo` its requests in flight decide, since the time of its step cannot be \
+                 learned: {lacking}."
+            );
+        }
     };
     let terms = [
         step.steps,

@@ -14,7 +14,7 @@ use serde_json::{Map, Value, json};
 use crate::{
     observer::TargetSnapshot,
     pod::{Members, Pod, TroubleKind, service::Gate},
-    samples::{Lookup, QueryLookup, Sample, SourceKind, SourceSamples, VitalLookups},
+    samples::{Lookup, NO_SERIES, QueryLookup, Sample, SourceKind, SourceSamples, VitalLookups},
     workload::Workload,
 };
 
@@ -174,6 +174,7 @@ fn lookup_case(lookup: &Lookup) -> Value {
         Lookup::Pending { error } => json!({"pending": true, "error": error}),
         Lookup::Missing(reason) => json!({"missing": reason}),
         Lookup::NoNumber(reason) => json!({"noNumber": reason}),
+        Lookup::NoSeries => json!({"noNumber": NO_SERIES}),
         Lookup::Ambiguous(reason) => json!({"ambiguous": reason}),
         Lookup::Contradicted(reason) => json!({"contradicted": reason}),
         Lookup::OtherEngine { engine, reason } => {

@@ -6,14 +6,14 @@
 //! gauges are left over from requests that were aborted. The number of waiting requests does not
 //! matter: clients go on sending, and give up.
 
-use std::collections::{HashMap, HashSet};
+use std::{collections::HashMap, sync::Arc};
 
 use llm_autoscaler_api::{VitalMeasures, WEDGED_AFTER};
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::exposition::Value;
 
 use crate::{
-    pod::Pod,
+    pod::{Members, Pod},
     replicas::Replicas,
     samples::{Lookup, Sample, Samples, VitalLookups},
 };
@@ -24,9 +24,12 @@ use crate::{
 /// standing still.
 #[derive(Clone, Debug, Default)]
 pub struct ProgressTracker {
-    /// The engines that have requests, and since when their gauges have stood still, by the UIDs of
-    /// their pods.
-    standing: HashMap<String, Standstill>,
+    /// The engines that a status remembers, by the UIDs of their pods, before the first step.
+    restored: HashMap<String, Standstill>,
+    /// The pods of the latest step.
+    pods: Members,
+    /// For each of these pods, since when its engine has requests and its gauges have stood still.
+    standing: Vec<Option<Standstill>>,
     /// The latest state of each reporting pod, in the order of the pods.
     latest: Vec<Progress>,
 }
@@ -77,8 +80,8 @@ impl ProgressTracker {
             is_wedged: true,
             restarts: None,
         };
-        let standing = wedged.iter().map(|uid| (uid.clone(), standstill)).collect();
-        Self { standing, latest: Vec::new() }
+        let restored = wedged.iter().map(|uid| (uid.clone(), standstill)).collect();
+        Self { restored, ..Self::default() }
     }
 
     /// Observes the engines of all reporting pods. `measures` are those of the samples' vitals;
@@ -91,54 +94,32 @@ impl ProgressTracker {
         now: Monotonic,
     ) {
         self.latest.clear();
-        let Some(measures) = measures else { return self.standing.clear() };
-        let pods = &replicas.reporting_pods;
-        if !self.standing.is_empty() {
-            let uids: HashSet<&str> = pods.values().map(|pod| &*pod.uid).collect();
-            self.standing.retain(|uid, _| uids.contains(&**uid));
-        }
-        for (at, pod) in pods.values().enumerate() {
-            let vitals = Vitals::of(samples, at, measures.at_end);
-            self.forget_restarted(pod);
-            let progress = self.observe_engine(pod, vitals, now);
-            self.latest.push(progress);
-        }
-    }
-
-    /// Forgets an engine with a process that has been restarted.
-    fn forget_restarted(&mut self, pod: &Pod) {
-        if let Some(standing) = self.standing.get_mut(&pod.uid) {
-            let began_with = *standing.restarts.get_or_insert(pod.restarts);
-            if began_with != pod.restarts {
-                self.standing.remove(&pod.uid);
-            }
-        }
-    }
-
-    fn observe_engine(&mut self, pod: &Pod, vitals: Option<Vitals>, now: Monotonic) -> Progress {
-        let uid = &pod.uid;
-        let is_wedged = self.standing.get(uid).is_some_and(|standing| standing.is_wedged);
-        let standing = match vitals {
-            None => self.standing.get(uid),
-            // Clients that give up are no progress, so a wedged engine stays wedged.
-            Some(Vitals { requests, .. }) if requests <= 0.0 && !is_wedged => {
-                self.standing.remove(uid);
-                return Progress::Idle;
-            }
-            Some(vitals) => {
-                if !self.standing.contains_key(uid) {
-                    let begun = Standstill::begun(&vitals, pod.restarts, now);
-                    self.standing.insert(uid.clone(), begun);
-                }
-                let standing = self.standing.get_mut(uid);
-                standing.map(|standing| standing.observe(&vitals, now))
-            }
+        let Some(measures) = measures else {
+            self.restored.clear();
+            self.pods = Members::default();
+            return self.standing.clear();
         };
-        match standing {
-            None => Progress::Unknown,
-            Some(standing) if standing.is_wedged => Progress::Wedged(standing.requests),
-            Some(_) => Progress::Working,
+        self.follow(&replicas.reporting_pods);
+        for (at, (pod, standing)) in self.pods.values().zip(&mut self.standing).enumerate() {
+            let vitals = Vitals::of(samples, at, measures.at_end);
+            forget_restarted(standing, pod);
+            self.latest.push(observe_engine(standing, pod, vitals, now));
         }
+    }
+
+    /// Goes on with the pods of a step, and forgets all others. Usually they are those of the step
+    /// before.
+    fn follow(&mut self, pods: &Members) {
+        if Arc::ptr_eq(&self.pods, pods) {
+            return;
+        }
+        let former = std::mem::replace(&mut self.pods, pods.clone());
+        let mut known: HashMap<&str, Standstill> = HashMap::new();
+        known.extend(self.restored.iter().map(|(uid, standing)| (&**uid, *standing)));
+        let standing = former.values().zip(&self.standing);
+        known.extend(standing.filter_map(|(pod, standing)| Some((&*pod.uid, (*standing)?))));
+        self.standing = pods.values().map(|pod| known.remove(&*pod.uid)).collect();
+        self.restored.clear();
     }
 
     /// Returns the progress of the reporting pod at a place.
@@ -148,10 +129,47 @@ impl ProgressTracker {
 
     /// Returns the UIDs of the pods with wedged engines, sorted, as a status remembers them.
     pub fn wedged(&self) -> Vec<String> {
-        let wedged = self.standing.iter().filter(|(_, standing)| standing.is_wedged);
-        let mut uids: Vec<String> = wedged.map(|(uid, _)| uid.clone()).collect();
+        let is_wedged = |standing: &Option<Standstill>| standing.is_some_and(|it| it.is_wedged);
+        let observed = self.pods.values().zip(&self.standing);
+        let observed = observed.filter(|(_, standing)| is_wedged(standing));
+        let observed = observed.map(|(pod, _)| &pod.uid);
+        let mut uids: Vec<String> = self.restored.keys().chain(observed).cloned().collect();
         uids.sort_unstable();
         uids
+    }
+}
+
+/// Forgets an engine with a process that has been restarted.
+fn forget_restarted(standing: &mut Option<Standstill>, pod: &Pod) {
+    let Some(known) = standing else { return };
+    if *known.restarts.get_or_insert(pod.restarts) != pod.restarts {
+        *standing = None;
+    }
+}
+
+fn observe_engine(
+    standing: &mut Option<Standstill>,
+    pod: &Pod,
+    vitals: Option<Vitals>,
+    now: Monotonic,
+) -> Progress {
+    let is_wedged = standing.is_some_and(|standing| standing.is_wedged);
+    match vitals {
+        None => {}
+        // Clients that give up are no progress, so a wedged engine stays wedged.
+        Some(Vitals { requests, .. }) if requests <= 0.0 && !is_wedged => {
+            *standing = None;
+            return Progress::Idle;
+        }
+        Some(vitals) => {
+            let begun = || Standstill::begun(&vitals, pod.restarts, now);
+            standing.get_or_insert_with(begun).observe(&vitals, now);
+        }
+    }
+    match standing {
+        None => Progress::Unknown,
+        Some(standing) if standing.is_wedged => Progress::Wedged(standing.requests),
+        Some(_) => Progress::Working,
     }
 }
 
@@ -163,7 +181,7 @@ impl Standstill {
     }
 
     /// Takes a sample. A gauge that moves begins the time anew; a verdict is ended by a token only.
-    fn observe(&mut self, vitals: &Vitals, now: Monotonic) -> &Self {
+    fn observe(&mut self, vitals: &Vitals, now: Monotonic) {
         let has_moved = |(before, now): (&Option<f64>, &Option<f64>)| {
             before.zip(*now).is_some_and(|(before, now)| before.total_cmp(&now).is_ne())
         };
@@ -179,7 +197,6 @@ impl Standstill {
             Some((_, true)) => self.is_wedged || now.since(self.since) >= WEDGED_AFTER,
             Some((_, false)) | None => self.is_wedged,
         };
-        self
     }
 }
 

@@ -15,8 +15,8 @@ use llm_autoscaler_api::{LearnedRecord, SloConfig};
 use llm_autoscaler_core::{
     Monotonic, Now, PromisedSize, Replica,
     slo::{
-        Learned, NoSize, Promise, ServingState, Slo, SloHold, SloObservation, SloReplica, SloSize,
-        Unfit,
+        Learned, NoSize, ServingState, Slo, SloHold, SloObservation, SloPolicy, SloReplica,
+        SloRole, SloSize, Unfit,
     },
 };
 use llm_autoscaler_engines::Engine;
@@ -39,8 +39,12 @@ pub struct PromiseTracker {
     slo: Slo,
     /// The engine that has been learned.
     engine: Option<Engine>,
+    /// The part of each request that it was seen to do, since the operator started.
+    role: Option<SloRole>,
     /// The tokens of the KV cache of a replica of that engine.
     kv_capacity: Option<f64>,
+    /// The engines of each replica.
+    engines: Option<u32>,
     /// True if there has been a model since the last change of the engine.
     was_sized: bool,
     /// The numbers of the replicas, by their keys.
@@ -74,12 +78,10 @@ pub enum Verdict {
     PoorFit(f64),
     /// The engine has no series by which it can be learned.
     NoSeries,
-    /// A page is of several engines, which are not learned.
-    SeveralEngines {
+    /// A page is of several API servers, each of which counts the steps of the engine.
+    SeveralServers {
         /// The name of the pod.
         pod: String,
-        /// The number of engines.
-        engines: u32,
     },
     /// The pages lack a series that is needed.
     Missing {
@@ -164,23 +166,26 @@ impl PromiseTracker {
             }
             return;
         };
-        if self.engine.replace(engine).is_some_and(|before| before != engine) {
+        let role = config.policy.role;
+        let is_other_role = self.role.replace(role).is_some_and(|before| before != role);
+        if self.engine.replace(engine).is_some_and(|before| before != engine) || is_other_role {
             self.forget_engine(now);
         }
         let Some(measures) = &config.measures else {
             self.verdict = Some(Verdict::NoSeries);
             return;
         };
-        let pages = Pages::read(config, measures, replicas, samples, now.monotonic);
+        let mut pages = Pages::read(config, measures, replicas, samples, now.monotonic);
         self.attained = pages.attained;
-        self.follow_engine(&pages.list, now);
+        self.follow_engine(&mut pages.list, now);
         self.observation.now = now.monotonic.0.as_secs_f64();
         self.observation.requested = u32::try_from(requested).unwrap_or_default();
+        self.observation.queued = pages::queued(samples);
         self.set_replicas(replicas, observed, &pages.list, now.wall);
         self.has_quorum = has_quorum(&self.observation.replicas);
         let size = self.slo.step(&self.observation, &config.policy);
         self.was_sized |= size.is_ok();
-        self.verdict = Some(self.judge(size, pages, &config.policy.promise));
+        self.verdict = Some(self.judge(size, pages, &config.policy));
         self.remember(engine, now.monotonic);
     }
 
@@ -244,20 +249,38 @@ impl PromiseTracker {
         let starts = self.slo.learned().map(|learned| learned.starts).unwrap_or_default();
         let learned = Learned { starts, ..Learned::default() };
         self.slo = Slo::restored(&learned, now.monotonic.0.as_secs_f64());
-        (self.kv_capacity, self.was_sized, self.recorded) = (None, false, None);
+        (self.kv_capacity, self.engines, self.was_sized, self.recorded) = (None, None, false, None);
     }
 
-    /// Forgets the model if all replicas have another KV cache than before: a rollout has replaced
-    /// the model, its limits or the GPUs.
-    fn follow_engine(&mut self, pages: &[Option<Page>], now: Now) {
-        let capacities = || pages.iter().flatten().filter_map(|page| page.sample.kv_capacity);
-        let Some(smallest) = capacities().reduce(f64::min) else { return };
-        let is_other =
-            |before: f64| capacities().all(|capacity| (capacity / before - 1.0).abs() > SAME_CACHE);
-        if self.kv_capacity.is_some_and(is_other) {
+    /// Forgets the model if all replicas have another KV cache than before, or another number of
+    /// engines: a rollout has replaced the model, its limits or the GPUs. While some have another
+    /// number of engines, their pages are left out: they share the load in another way.
+    fn follow_engine(&mut self, pages: &mut [Option<Page>], now: Now) {
+        let capacities = pages.iter().flatten().filter_map(|page| page.sample.kv_capacity);
+        let Some(smallest) = capacities.clone().reduce(f64::min) else { return };
+        let is_other = |before: f64| {
+            capacities.clone().all(|capacity| (capacity / before - 1.0).abs() > SAME_CACHE)
+        };
+        let mut counts = pages.iter().flatten().map(|page| page.engines);
+        let first = counts.next();
+        if self.kv_capacity.is_some_and(is_other)
+            || self
+                .engines
+                .is_some_and(|before| Some(before) != first && counts.all(|it| it != before))
+        {
             self.forget_engine(now);
         }
         self.kv_capacity.get_or_insert(smallest);
+        self.engines = self.engines.or(first);
+        for page in pages {
+            *page = page.filter(|page| Some(page.engines) == self.engines);
+        }
+    }
+
+    /// Returns the verdict of a size, with the requests of all engines of the replicas.
+    fn sized(&self, size: SloSize) -> Verdict {
+        let engines = f64::from(self.engines.unwrap_or(1));
+        Verdict::Sized(SloSize { arrivals: engines * size.arrivals, ..size })
     }
 
     /// Takes over the replicas, with the latest page of each.
@@ -288,9 +311,9 @@ impl PromiseTracker {
         }
     }
 
-    fn judge(&self, size: Result<SloSize, NoSize>, pages: Pages, promise: &Promise) -> Verdict {
-        if let Some((pod, engines)) = pages.several {
-            return Verdict::SeveralEngines { pod, engines };
+    fn judge(&self, size: Result<SloSize, NoSize>, pages: Pages, policy: &SloPolicy) -> Verdict {
+        if let Some(pod) = pages.several_servers {
+            return Verdict::SeveralServers { pod };
         }
         if let Some((target, shortest)) = pages.not_measurable {
             return Verdict::NotMeasurable { target, shortest };
@@ -305,21 +328,21 @@ impl PromiseTracker {
             Err(NoSize::Samples | NoSize::Arrivals) => Verdict::Learning(0.0),
             Err(NoSize::Model(Unfit::TooFewRows(seconds))) => Verdict::Learning(seconds),
             Err(NoSize::Model(Unfit::LargeError(error))) => Verdict::PoorFit(error),
-            Ok(size) => below(&size, promise).unwrap_or(Verdict::Sized(size)),
+            Ok(size) => below(&size, policy).unwrap_or_else(|| self.sized(size)),
         }
     }
 }
 
 /// Returns the verdict about a promise that no number of replicas keeps.
-fn below(size: &SloSize, promise: &Promise) -> Option<Verdict> {
-    let alone = size.alone();
-    let of = |target, alone: f64, promised: f64| {
-        (alone > promised).then_some(Verdict::BelowEngine { target, alone })
+fn below(size: &SloSize, policy: &SloPolicy) -> Option<Verdict> {
+    let (alone, promise, role) = (size.alone(), policy.promise, policy.role);
+    let of = |target, alone: f64, promised: f64, other_role| {
+        (alone > promised && role != other_role).then_some(Verdict::BelowEngine { target, alone })
     };
     let latency = (alone.inter_token_latency, promise.inter_token_latency);
     let first = (alone.time_to_first_token, promise.time_to_first_token);
-    of(PromiseTarget::InterTokenLatency, latency.0, latency.1)
-        .or_else(|| of(PromiseTarget::TimeToFirstToken, first.0, first.1))
+    of(PromiseTarget::InterTokenLatency, latency.0, latency.1, SloRole::Prefill)
+        .or_else(|| of(PromiseTarget::TimeToFirstToken, first.0, first.1, SloRole::Decode))
 }
 
 /// Returns true if at least four fifths of the serving replicas have a page, as every decision

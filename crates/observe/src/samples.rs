@@ -40,6 +40,9 @@ pub struct SourceSamples {
     /// The numbers by which the engine of each reporting pod is learned, in the order of
     /// [`SloMeasures::all`](llm_autoscaler_api::SloMeasures::all). Empty without `slo`.
     pub slo: Vec<Vec<Lookup>>,
+    /// The requests that each of the gateway's pods holds and no replica has. Empty unless a
+    /// promise counts them.
+    pub queued: Vec<Lookup>,
 }
 
 /// The answers of a source about the progress of each reporting pod's engine, as
@@ -68,6 +71,7 @@ impl SourceSamples {
             sleep: Default::default(),
             vitals: VitalLookups::default(),
             slo: Vec::new(),
+            queued: Vec::new(),
         }
     }
 
@@ -135,6 +139,10 @@ pub enum Lookup {
     /// The source answers about the pod, and has no usable number, for this reason: its series is
     /// absent or NaN. The number counts as missing, and the pod as one that answers.
     NoNumber(String),
+    /// The source answers about the pod, and lacks a series that some versions and pages of the
+    /// engine never have, which needs no explanation. The number counts as missing, and the pod
+    /// as one that answers.
+    NoSeries,
     /// The source has samples of several pods under this pod's name, such as those of another
     /// cluster. None of them is a number of the pod, so that it counts as missing. The text says in
     /// which label they differ, and is an advice.
@@ -197,6 +205,9 @@ pub enum QueryLookup {
     Missing(String),
 }
 
+/// The reason why [`Lookup::NoSeries`] has no number.
+pub const NO_SERIES: &str = "it has no such series, as some versions of the engine";
+
 /// The samples that an observation rests on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Evidence {
@@ -212,6 +223,7 @@ impl Lookup {
         match self {
             Self::Sample(_)
             | Self::NoNumber(_)
+            | Self::NoSeries
             | Self::Ambiguous(_)
             | Self::Contradicted(_)
             | Self::OtherEngine { .. } => true,
@@ -236,6 +248,7 @@ impl Lookup {
                 | Self::OtherEngine { reason, .. },
                 _,
             ) => Answer::Missing(reason),
+            (Self::NoSeries, _) => Answer::Missing(NO_SERIES),
             (Self::Contradicted(reason), _) => Answer::Contradicted(reason),
         }
     }

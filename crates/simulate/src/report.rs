@@ -54,11 +54,13 @@ pub fn table(promise: Promise, outcomes: &[(String, Outcome)]) -> String {
 
 fn row(promise: Promise, name: &str, outcome: &Outcome) -> [String; 13] {
     let seconds = |time: Option<f64>| time.map_or_else(|| "-".to_owned(), latency);
+    // Of no request nothing can be said.
+    let share = |text: String| if outcome.requests == 0 { "-".to_owned() } else { text };
     let kept = outcome.attainment * 100.0 >= promise.percentile;
     [
         name.to_owned(),
-        format!("{:.2} %{}", outcome.attainment * 100.0, if kept { "" } else { " !" }),
-        format!("{:.1} %", outcome.worst_five_minutes * 100.0),
+        share(format!("{:.2} %{}", outcome.attainment * 100.0, if kept { "" } else { " !" })),
+        share(format!("{:.1} %", outcome.worst_five_minutes * 100.0)),
         format!("{:.2}", outcome.gpu_hours),
         format!("{:.2}", outcome.mean_replicas),
         outcome.peak_replicas.to_string(),

@@ -1,6 +1,7 @@
 //! A real Kubernetes control plane on loopback: etcd, API server, controller manager.
 
 mod binaries;
+mod bulk;
 mod components;
 mod keys;
 mod kubectl;
@@ -20,6 +21,7 @@ use tempfile::TempDir;
 
 use crate::process::Process;
 use binaries::Binaries;
+pub use bulk::StoredObject;
 use components::{Components, Ports};
 
 /// The options of a control plane.
@@ -59,6 +61,7 @@ pub struct ControlPlane {
     dir: TempDir,
     binaries: Binaries,
     url: String,
+    etcd_url: String,
     client: Client,
 }
 
@@ -116,7 +119,8 @@ impl ControlPlane {
             return Ok(Err(lost));
         }
         let [controller_manager, apiserver] = [controller_manager, apiserver].map(Mutex::new);
-        Ok(Ok(Self { controller_manager, apiserver, etcd, dir, binaries, url, client }))
+        let etcd_url = format!("http://127.0.0.1:{}", ports.etcd);
+        Ok(Ok(Self { controller_manager, apiserver, etcd, dir, binaries, url, etcd_url, client }))
     }
 
     /// Returns a client of the administrator (group `system:masters`).
@@ -205,6 +209,20 @@ impl ControlPlane {
         })
         .await?;
         lock(&self.controller_manager).restart()
+    }
+
+    /// Returns the API server's own metrics page.
+    ///
+    /// # Errors
+    /// It does not answer.
+    pub async fn metrics(&self) -> Result<String> {
+        let request = axum::http::Request::get("/metrics").body(Vec::new())?;
+        Ok(self.client.request_text(request).await?)
+    }
+
+    /// Stops the controller manager, where none of its controllers is needed any more.
+    pub fn stop_controller_manager(&self) {
+        lock(&self.controller_manager).stop();
     }
 
     /// Pauses etcd by SIGSTOP, so that no request of the API server that reaches it is answered.

@@ -23,6 +23,8 @@ const LISTED_EVERY: Duration = Duration::from_millis(500);
 const EVERY: Duration = Duration::from_millis(100);
 /// The time of the start of an engine in its page, in seconds since 1970.
 const CREATED: f64 = 1_795_475_069.5;
+/// The seed of the times between requests.
+const SEED: u64 = 21;
 
 /// The lengths of the requests, and the engine of each pod.
 #[derive(Debug, Clone)]
@@ -64,8 +66,9 @@ struct State {
     /// The names of the pods that are ready.
     ready: Vec<String>,
     engines: BTreeMap<String, LiveEngine>,
-    /// The requests that are due in part.
-    due: f64,
+    /// The requests from the last one to the next one at an even rate: exponentially distributed.
+    next: f64,
+    random: fastrand::Rng,
     next_id: u64,
     at: Instant,
 }
@@ -89,6 +92,8 @@ impl OpenLoad {
         script: Script,
         promise: [Duration; 2],
     ) -> RunningLoad {
+        // A pod that starts is an idle engine of this kind before it gets its first request.
+        script.set_default(Page::text(page(&Engine::new(self.engine.clone()))));
         let state = Arc::new(Mutex::new(State {
             load: self,
             rate: 0.0,
@@ -97,7 +102,8 @@ impl OpenLoad {
             punctuality: Punctuality::default(),
             ready: Vec::new(),
             engines: BTreeMap::new(),
-            due: 0.0,
+            next: 0.0,
+            random: fastrand::Rng::with_seed(SEED),
             next_id: 0,
             at: Instant::now(),
         }));
@@ -155,15 +161,22 @@ impl State {
                 requests: HashMap::new(),
             });
         }
-        let due = self.due + self.rate * (to - from).as_secs_f64();
-        let count = due as u32;
-        for place in 0..count {
-            self.send(from + (to - from) * place / count);
+        // Requests arrive at random, as those of many users do.
+        let mut at = from;
+        while self.rate > 0.0 {
+            let later = at + Duration::from_secs_f64(self.next / self.rate);
+            if later > to {
+                self.next -= self.rate * (to - at).as_secs_f64();
+                break;
+            }
+            at = later;
+            self.next = -(1.0 - self.random.f64()).ln();
+            self.send(at);
         }
-        (self.due, self.at) = (due - f64::from(count), to);
+        self.at = to;
         self.advance(to);
         for (name, live) in &self.engines {
-            let page = vllm::render(&vllm::Page::of(&live.engine, "qwen3-32b", CREATED));
+            let page = page(&live.engine);
             let lacks = |line: &&str| {
                 self.lacking.as_ref().is_none_or(|series| !line.starts_with(&**series))
             };
@@ -213,6 +226,10 @@ impl State {
             }
         }
     }
+}
+
+fn page(engine: &Engine) -> String {
+    vllm::render(&vllm::Page::of(engine, "qwen3-32b", CREATED))
 }
 
 /// Returns the names of the pods that are ready and not being deleted.

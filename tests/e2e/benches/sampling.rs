@@ -16,7 +16,8 @@ use futures::{StreamExt, TryStreamExt, stream};
 use llm_autoscaler_e2e::{
     Cluster, Stage,
     fleets::Fleets,
-    usage::{OwnMetrics, Usage, within},
+    reads::{Reads, SCRAPED, bare_read},
+    usage::OwnMetrics,
 };
 use llm_autoscaler_testbed::{EnginePage, PageServer, wait};
 use serde_json::json;
@@ -28,8 +29,6 @@ const TARGET: usize = 100;
 const MEASURED: Duration = Duration::from_mins(1);
 /// The scrape interval in seconds.
 const INTERVAL: u64 = 5;
-/// The series of pages that were read.
-const SCRAPED: &str = "llm_autoscaler_scrapes_total{result=\"ok\"}";
 
 #[tokio::main]
 async fn main() -> ExitCode {
@@ -70,12 +69,16 @@ async fn measure(count: usize, small: bool) -> Result<()> {
         Ok((scrapes >= 2.0 * count as f64).then_some(()))
     })
     .await?;
-    let before = Figures::of(&stage).await?;
+    let before = Reads::of(&stage.operator).await?;
     tokio::time::sleep(MEASURED).await;
-    let after = Figures::of(&stage).await?;
-    let failed = after.failed - before.failed;
-    println!("{}", after.since(&before).text(count, page.len()));
-    ensure!(failed <= 0.0, "{failed} reads failed");
+    let spent = Reads::of(&stage.operator).await?.since(&before);
+    let (size, text) = (page.len(), spent.text());
+    println!("{count} pods, pages of {size} bytes, every {INTERVAL} s: {text}");
+    stage.operator.kill();
+    let bare = bare_read(server.port())?;
+    let ratio = spent.cpu_per_read() / bare;
+    println!("a bare client that connects, receives and closes: {bare:.0} µs a read ({ratio:.2})");
+    ensure!(spent.failed <= 0.0, "{} reads failed", spent.failed);
     Ok(())
 }
 
@@ -95,79 +98,4 @@ async fn create_pods(fleets: &Fleets<'_>, count: usize) -> Result<()> {
     };
     stream::iter(0..count).map(create).buffer_unordered(16).try_collect::<Vec<()>>().await?;
     Ok(())
-}
-
-/// The operator's counters and resource usage at one moment.
-struct Figures {
-    at: Instant,
-    cpu: f64,
-    memory: f64,
-    scrapes: f64,
-    failed: f64,
-    decisions: f64,
-    /// The histogram of delays: (upper bound in seconds, cumulative number of scrapes).
-    late: Vec<(f64, f64)>,
-}
-
-impl Figures {
-    async fn of(stage: &Stage) -> Result<Self> {
-        let usage = Usage::of(&stage.operator)?;
-        let page = OwnMetrics::of(&stage.operator).await?;
-        let all = page.sum("llm_autoscaler_scrapes_total");
-        let scrapes = page.value(SCRAPED).unwrap_or(0.0);
-        Ok(Self {
-            at: Instant::now(),
-            cpu: usage.cpu,
-            memory: usage.memory,
-            scrapes,
-            failed: all - scrapes,
-            decisions: page.sum("llm_autoscaler_decisions_total"),
-            late: page.buckets("llm_autoscaler_scrape_lateness_seconds"),
-        })
-    }
-
-    /// Returns the difference from an earlier moment.
-    fn since(self, before: &Self) -> Spent {
-        let late = self
-            .late
-            .iter()
-            .zip(&before.late)
-            .map(|((le, now), (_, then))| (*le, now - then))
-            .collect();
-        Spent {
-            seconds: (self.at - before.at).as_secs_f64(),
-            cpu: self.cpu - before.cpu,
-            memory: self.memory,
-            scrapes: self.scrapes - before.scrapes,
-            decisions: self.decisions - before.decisions,
-            late,
-        }
-    }
-}
-
-/// The difference between two moments.
-struct Spent {
-    seconds: f64,
-    cpu: f64,
-    memory: f64,
-    scrapes: f64,
-    decisions: f64,
-    late: Vec<(f64, f64)>,
-}
-
-impl Spent {
-    fn text(&self, count: usize, page: usize) -> String {
-        let Self { seconds, cpu, memory, scrapes, decisions, late } = self;
-        let within = |share: f64| format!("{:.0} ms", within(late, share) * 1000.0);
-        format!(
-            "{count} pods, pages of {page} bytes, every {INTERVAL} s: {:.0} reads/s, {:.1} decisions/s, \
-             {:.1} % of a core, {memory:.0} MB, {:.0} µs of CPU a read, late by at most {} (p50), {} (p99)",
-            scrapes / seconds,
-            decisions / seconds,
-            100.0 * cpu / seconds,
-            1e6 * cpu / scrapes,
-            within(0.5),
-            within(0.99),
-        )
-    }
 }

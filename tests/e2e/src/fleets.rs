@@ -19,6 +19,11 @@ use crate::Stage;
 /// The first address of pods: 127.64.0.2.
 const FIRST_ADDRESS: u32 = 0x7f40_0002;
 
+/// Returns the address of a pod with this number.
+pub fn address(number: u32) -> Ipv4Addr {
+    Ipv4Addr::from(FIRST_ADDRESS + number)
+}
+
 /// The fleets of a stage: objects of a kind with a scale subresource.
 pub struct Fleets<'a> {
     stage: &'a Stage,
@@ -118,7 +123,7 @@ impl<'a> Fleets<'a> {
             },
         });
         pods.create(&PostParams::default(), &serde_json::from_value(pod)?).await?;
-        let address = Ipv4Addr::from(FIRST_ADDRESS + address).to_string();
+        let address = self::address(address).to_string();
         let status = json!({"status": {
             "phase": "Running", "podIP": address, "podIPs": [{"ip": address}],
             "conditions": [{"type": "Ready", "status": "True"}],

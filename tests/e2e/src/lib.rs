@@ -18,6 +18,7 @@ pub mod groups;
 mod installation;
 mod operator;
 mod pages;
+pub mod reads;
 pub mod runner;
 pub mod scenarios;
 mod stage;

@@ -73,6 +73,13 @@ impl OwnMetrics {
         values.fold(0.0, |sum, value| sum + value)
     }
 
+    /// Returns the sum over the series that begin like this: `name{label="value"`.
+    pub fn sum_of(&self, beginning: &str) -> f64 {
+        let lines = self.0.lines().filter(|line| line.starts_with(beginning));
+        let values = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        values.fold(0.0, |sum, value| sum + value)
+    }
+
     /// Returns the buckets of a histogram: upper bounds and cumulative counts.
     pub fn buckets(&self, name: &str) -> Vec<(f64, f64)> {
         let prefix = format!("{name}_bucket{{le=\"");

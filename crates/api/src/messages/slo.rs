@@ -2,19 +2,26 @@
 
 use std::fmt::Write;
 
-use llm_autoscaler_core::slo::{Binding, SloHold, SloSize};
+use llm_autoscaler_core::slo::{Binding, Lengths, SloHold, SloSize};
 
 /// Returns the sentence that explains a size: the requirement that one replica fewer fails, and the
-/// load that it follows from. Example: `n=7: at 6 mean ITL would be 74 ms > 70 ms (41 req/s, 1150
-/// in, 210 out)`.
+/// load that it follows from. Example: `n=7: at 6 p99 ITL would be 93 ms > 88 ms, 54 ms in the mean
+/// (41 req/s, 1150 in, 210 out)`.
 pub fn promised_size(size: &SloSize) -> String {
     let SloSize { needed, binding, arrivals, lengths, .. } = size;
-    let mut text = match why(*binding) {
+    // A role that prefills has no answers, one that decodes computes no prompts.
+    let is_prefill = lengths.output == 0.0;
+    let mut text = match why(*binding, is_prefill) {
         Some(why) => format!("n={needed}: at {} {why}", needed.saturating_sub(1)),
         None => format!("n={needed}: one replica keeps the promise"),
     };
-    let (rate, input, output) = (short(*arrivals), lengths.prompt, lengths.output);
-    let _ = write!(text, " ({rate} req/s, {input:.0} in, {output:.0} out)");
+    let rate = short(*arrivals);
+    let Lengths { prompt, computed, output } = lengths;
+    let _ = if is_prefill {
+        write!(text, " ({rate} req/s, {computed:.0} uncached of {prompt:.0} in)")
+    } else {
+        write!(text, " ({rate} req/s, {prompt:.0} in, {output:.0} out)")
+    };
     let added = (1.0 + size.trend) * (1.0 + size.headroom) - 1.0;
     if added >= 0.005 {
         let _ = write!(text, "; {:.0} % more are expected", 100.0 * added);
@@ -42,23 +49,29 @@ pub fn promised_size(size: &SloSize) -> String {
 }
 
 /// Returns the requirement that one replica fewer fails; `None` if there is none.
-fn why(binding: Binding) -> Option<String> {
+fn why(binding: Binding, is_prefill: bool) -> Option<String> {
     let milliseconds = |seconds: f64| format!("{:.0} ms", 1000.0 * seconds);
     let seconds = |seconds: f64| format!("{} s", short(seconds));
     let percent = |share: f64| format!("{:.0} %", 100.0 * share);
     let tokens = |tokens: f64| format!("{tokens:.0} tokens");
     Some(match binding {
-        Binding::InterTokenLatency { predicted, limit } => {
-            format!("mean ITL would be {} > {}", milliseconds(predicted), milliseconds(limit))
+        Binding::InterTokenLatency { predicted, limit, mean } => {
+            let [predicted, limit, mean] = [predicted, limit, mean].map(milliseconds);
+            format!("p99 ITL would be {predicted} > {limit}, {mean} in the mean")
         }
         Binding::TimeToFirstToken { predicted, limit } => {
-            format!("TTFT of a mean prompt would be {} > {}", seconds(predicted), seconds(limit))
+            let [predicted, limit] = [predicted, limit].map(seconds);
+            let of = if is_prefill { "p99 TTFT" } else { "TTFT of a mean prompt" };
+            format!("{of} would be {predicted} > {limit}")
         }
         Binding::Utilization { predicted, limit } => {
             format!("utilization would be {} > {}", percent(predicted), percent(limit))
         }
         Binding::KvCache { predicted, limit } => {
             format!("the KV cache would hold {} > {}", tokens(predicted), tokens(limit))
+        }
+        Binding::Sequences { predicted, limit } => {
+            format!("a batch would have {predicted:.0} > {limit:.0} sequences")
         }
         Binding::Fewest => return None,
     })
@@ -75,7 +88,7 @@ pub fn short(number: f64) -> String {
 
 #[cfg(test)]
 mod tests {
-    use llm_autoscaler_core::slo::{Burst, Lengths, Margins, StepTime};
+    use llm_autoscaler_core::slo::{Burst, Margins, StepTime};
 
     use super::*;
 
@@ -106,8 +119,8 @@ mod tests {
         let load = "(41 req/s, 1150 in, 210 out)";
         let table = [
             (
-                Binding::InterTokenLatency { predicted: 0.074, limit: 0.07 },
-                "n=7: at 6 mean ITL would be 74 ms > 70 ms",
+                Binding::InterTokenLatency { predicted: 0.093, limit: 0.088, mean: 0.054 },
+                "n=7: at 6 p99 ITL would be 93 ms > 88 ms, 54 ms in the mean",
             ),
             (
                 Binding::TimeToFirstToken { predicted: 2.31, limit: 2.0 },
@@ -121,11 +134,25 @@ mod tests {
                 Binding::KvCache { predicted: 250_000.0, limit: 240_000.0 },
                 "n=7: at 6 the KV cache would hold 250000 tokens > 240000 tokens",
             ),
+            (
+                Binding::Sequences { predicted: 120.4, limit: 108.8 },
+                "n=7: at 6 a batch would have 120 > 109 sequences",
+            ),
             (Binding::Fewest, "n=7: one replica keeps the promise"),
         ];
         for (binding, expected) in table {
             assert_eq!(promised_size(&size(binding)), format!("{expected} {load}"));
         }
+    }
+
+    #[test]
+    fn a_role_that_prefills_is_sized_by_uncached_tokens() {
+        let binding = Binding::TimeToFirstToken { predicted: 2.31, limit: 2.0 };
+        let lengths = Lengths { prompt: 1_150.0, computed: 900.0, output: 0.0 };
+        let text = promised_size(&SloSize { lengths, ..size(binding) });
+        let expected =
+            "n=7: at 6 p99 TTFT would be 2.3 s > 2 s (41 req/s, 900 uncached of 1150 in)";
+        assert_eq!(text, expected);
     }
 
     #[test]

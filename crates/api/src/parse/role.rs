@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use llm_autoscaler_core::{Config, Profile, Ratio, RoleConfig, SharedLimits};
+use llm_autoscaler_core::{Config, Profile, Ratio, RoleConfig, SharedLimits, slo::SloRole};
 
-use super::{SpecError, TargetConfig, metric::positive, parse_target};
+use super::{SpecError, TargetConfig, metric::positive, parse_part, parse_target, slo};
 use crate::{
     quantity::Quantity,
     spec::{LLMAutoscalerSpec, RatioSpec, RoleSpec},
@@ -90,7 +90,8 @@ pub fn parse_spec(spec: &LLMAutoscalerSpec, profile: Profile) -> Result<ParsedSp
     let mut parsed: Vec<ParsedRole> = Vec::with_capacity(roles.len());
     for (index, role) in roles.iter().enumerate() {
         let own = spec.of_role(role);
-        let config = parse_target(&own, profile);
+        let part = role.slo.as_ref().map_or(SloRole::Both, |slo| slo::role(slo.phase));
+        let config = parse_part(&own, part, profile);
         let config =
             config.map_err(|error| placed(source_placed(error, spec, role), role, index))?;
         if let Some(other) = parsed.iter().find(|other| other.config.target == config.target) {
@@ -120,9 +121,10 @@ const MOST_TOGETHER: i32 = 100_000;
 /// Checks the roles together. The API server checks most of this too; objects that are older than
 /// its checks, and the sums, are left.
 fn check(spec: &LLMAutoscalerSpec, roles: &[RoleSpec]) -> Result<(), SpecError> {
-    if spec.slo.is_some() {
-        let problem = "it is for one target: give each role metrics of its own, or an \
-                       LLMAutoscaler of its own";
+    let has_part = roles.iter().any(|role| role.slo.is_some());
+    if spec.slo.is_some() != has_part {
+        let problem = "with roles it is the promise, and slo of a role says which phase of it the \
+                       role keeps: set both or neither";
         return Err(SpecError::new("slo", problem));
     }
     if !spec.metrics.is_empty() {
@@ -139,6 +141,10 @@ fn check(spec: &LLMAutoscalerSpec, roles: &[RoleSpec]) -> Result<(), SpecError> 
                 role.name
             );
             return Err(SpecError::new(format!("roles[{index}].name"), problem));
+        }
+        if role.metrics.is_empty() && role.slo.is_none() {
+            let problem = "there are none: a role needs metrics, or slo with its phase";
+            return Err(SpecError::new(format!("roles[{index}].metrics"), problem));
         }
         if spec.max_gpus.is_some() && role.gpus_per_replica.is_none() {
             let problem =

@@ -3,13 +3,16 @@
 
 use std::time::Duration;
 
-use llm_autoscaler_core::{MetricPolicy, Profile, Settings, slo::Promise, slo::SloPolicy};
+use llm_autoscaler_core::{
+    MetricPolicy, Profile, Settings,
+    slo::{Promise, SloPolicy, SloRole},
+};
 use llm_autoscaler_engines::{Engine, Measure, Recipe, Signal, TargetType};
 
 use super::{MetricConfig, SourceConfig, SpecError, metric};
 use crate::{
     quantity::Quantity,
-    spec::{LLMAutoscalerSpec, MetricSpec, MetricTarget, SloSpec},
+    spec::{LLMAutoscalerSpec, MetricSpec, MetricTarget, Phase, SloSpec},
 };
 
 /// The name of the metric that stands in, in the status.
@@ -26,9 +29,31 @@ pub struct SloConfig {
     pub quantile: f64,
     /// The measures of a replica's page; `None` if the engine lacks series that are needed.
     pub measures: Option<SloMeasures>,
+    /// The queue of a gateway before the replicas, if a source has one.
+    pub queue: Option<GatewayQueue>,
 }
 
-/// The measures of a replica's page by which its engine is learned. All of them but the last two
+/// The requests that a gateway holds and no replica has.
+#[derive(Clone, Debug, PartialEq)]
+pub struct GatewayQueue {
+    /// The place of the gateway's source.
+    pub source: usize,
+    /// The requests.
+    pub measure: Measure,
+}
+
+impl GatewayQueue {
+    /// Returns the queue of the first gateway that has one. Requests that are decoded have left it.
+    fn of(sources: &[SourceConfig], role: SloRole) -> Option<Self> {
+        let mut sources = sources.iter().enumerate().filter(|_| role != SloRole::Decode);
+        sources.find_map(|(source, config)| {
+            let recipe = config.gateway()?.profile().table.recipe(Signal::WaitingRequests)?;
+            Some(Self { source, measure: Measure { recipe, window: Duration::ZERO } })
+        })
+    }
+}
+
+/// The measures of a replica's page by which its engine is learned. All of them but the recent ones
 /// are what the page has at one moment.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SloMeasures {
@@ -62,11 +87,13 @@ pub struct SloMeasures {
     pub recent_first_token: Measure,
     /// The mean time between two tokens of each request of the last minute.
     pub recent_per_token: Measure,
+    /// A number that only the page of a single API server has.
+    pub single_server: Measure,
 }
 
 impl SloMeasures {
     /// The number of measures.
-    pub const COUNT: usize = 15;
+    pub const COUNT: usize = 16;
 
     /// Returns all measures, in the order of the fields.
     pub fn all(&self) -> [&Measure; Self::COUNT] {
@@ -86,12 +113,13 @@ impl SloMeasures {
             &self.time_per_token,
             &self.recent_first_token,
             &self.recent_per_token,
+            &self.single_server,
         ]
     }
 
     fn of(engine: Engine) -> Option<Self> {
         let profile = engine.profile();
-        let step = profile.step?.recipes();
+        let step = profile.step.ok()?.recipes();
         let latest = |recipe| Measure { recipe, window: Duration::ZERO };
         let recent = |recipe| Measure { recipe, window: WINDOW };
         let signal = |signal| profile.recipe(signal);
@@ -112,13 +140,23 @@ impl SloMeasures {
             time_per_token: latest(step.time_per_token.clone()),
             recent_first_token: recent(first_token),
             recent_per_token: recent(step.time_per_token),
+            single_server: latest(step.single_server),
         })
     }
 }
 
-/// Parses the promise.
+/// Returns the part of each request that a phase is.
+pub(super) fn role(phase: Phase) -> SloRole {
+    match phase {
+        Phase::Prefill => SloRole::Prefill,
+        Phase::Decode => SloRole::Decode,
+    }
+}
+
+/// Parses the promise, of which the target keeps the part of a role.
 pub(super) fn slo(
     slo: &SloSpec,
+    role: SloRole,
     spec: &LLMAutoscalerSpec,
     sources: &[SourceConfig],
     profile: Profile,
@@ -142,11 +180,13 @@ pub(super) fn slo(
     let policy = SloPolicy {
         late: 1.0 - f64::from(slo.percentile) / 100.0,
         headroom: f64::from(slo.headroom_percent) / 100.0,
+        role,
         stabilized: stabilized(spec),
         ..SloPolicy::new(promise, min.max(1), max)
     };
     let measures = SloMeasures::of(spec.engine.0);
-    Ok(SloConfig { policy, quantile: f64::from(slo.percentile) / 100.0, measures })
+    let queue = GatewayQueue::of(sources, role);
+    Ok(SloConfig { policy, quantile: f64::from(slo.percentile) / 100.0, measures, queue })
 }
 
 /// Returns the part of the window before a scale-down that the decision applies by itself: that of

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     DrainSpec, EngineName, FallbackSpec, LLMAutoscalerSpec, MetricSpec, ReplicaPodsSpec,
-    ScaleTargetRef, SourceSpec, one,
+    RoleSloSpec, ScaleTargetRef, SourceSpec, one,
 };
 use crate::{behavior::BehaviorSpec, quantity::Quantity};
 
@@ -16,6 +16,9 @@ use crate::{behavior::BehaviorSpec, quantity::Quantity};
     validation = Rule::new("!has(self.maxReplicas) || self.minReplicas <= self.maxReplicas")
         .message("minReplicas must not be greater than maxReplicas")
         .field_path(".minReplicas"),
+    validation = Rule::new("has(self.metrics) || has(self.slo)")
+        .message("a role needs metrics, or slo with its phase")
+        .field_path(".metrics"),
     validation = Rule::new("!has(self.scaleTargetRef) || (self.scaleTargetRef.kind == 'RoleBasedGroup') == has(self.scaleTargetRef.role)")
         .message("a RoleBasedGroup is scaled by its roles: name one in role; no other kind has roles")
         .field_path(".scaleTargetRef")
@@ -50,9 +53,14 @@ pub struct RoleSpec {
     #[serde(rename = "gpusPerReplica", default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100_000))]
     pub gpus_per_replica: Option<i32>,
+    /// The part of the promise at the top level that the role keeps. Each of the metrics beside it
+    /// is a floor: the highest number is used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub slo: Option<RoleSloSpec>,
     /// The metrics that decide the number of replicas. Each metric proposes a number, and the
     /// highest one is used.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(min = 1, max = 8))]
     pub metrics: Vec<MetricSpec>,
     /// The speed at which the number of replicas may change. If absent, as at the top level.
@@ -120,7 +128,7 @@ impl LLMAutoscalerSpec {
             engine: role.engine.unwrap_or(self.engine),
             min_replicas: role.min_replicas,
             max_replicas: role.max_replicas.unwrap_or(self.max_replicas),
-            slo: None,
+            slo: role.slo.as_ref().zip(self.slo.as_ref()).map(|(own, slo)| own.part_of(slo)),
             metrics: role.metrics.clone(),
             sources: self.sources_of(&role.name),
             behavior: role.behavior.clone().or_else(|| self.behavior.clone()),

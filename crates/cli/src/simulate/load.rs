@@ -10,6 +10,11 @@ use llm_autoscaler_simulate::{
 
 use super::numbers::{positive, read_trace};
 
+/// The seconds of a day.
+const DAY: f64 = 86_400.0;
+/// The most days that are simulated.
+const LONGEST: f64 = 366.0;
+
 /// The options of the load: a trace, a shape, or a shape with the lengths of a trace.
 #[derive(Debug, clap::Args)]
 #[command(group = ArgGroup::new("source").args(["trace", "arrivals"]).required(true).multiple(true))]
@@ -76,6 +81,17 @@ impl LoadArgs {
 
     /// Reads the load.
     pub(crate) fn load(&self) -> anyhow::Result<Load> {
+        let load = self.any_load()?;
+        let days = load.duration() / DAY;
+        anyhow::ensure!(
+            days <= LONGEST,
+            "the load lasts {days:.0} days with its warm-up, and at most {LONGEST} are simulated; \
+             lengths and arrivals are in seconds"
+        );
+        Ok(load)
+    }
+
+    fn any_load(&self) -> anyhow::Result<Load> {
         let trace = self.trace.as_deref().map(read_trace).transpose()?;
         let warm_up = self.warm_up;
         match (&self.arrivals, trace) {

@@ -7,7 +7,7 @@ use std::{
 
 use anyhow::Context;
 use kube::core::TypeMeta;
-use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerSpec};
+use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerSpec, unknown_spec_fields};
 use llm_autoscaler_core::Profile;
 use llm_autoscaler_simulate::{
     Disaggregated, Outcome, Scenario, Transfer, Victims, clairvoyant,
@@ -72,7 +72,8 @@ impl PolicyArgs {
         self.autoscaler.len() == 1
     }
 
-    /// Fails if the limits contradict each other.
+    /// Fails if the limits contradict each other, or a file has no LLMAutoscaler: before a load is
+    /// read or recorded, which may take long.
     pub(crate) fn check(&self) -> anyhow::Result<()> {
         anyhow::ensure!(
             self.min <= self.max,
@@ -80,7 +81,7 @@ impl PolicyArgs {
             self.min,
             self.max
         );
-        Ok(())
+        self.autoscaler.iter().try_for_each(|file| read_autoscaler(file).map(drop))
     }
 
     /// Runs a scenario under each autoscaler.
@@ -165,6 +166,15 @@ fn read_autoscaler(file: &Path) -> anyhow::Result<(String, LLMAutoscalerSpec, Vi
     let found = serde_saphyr::from_str(&text).map_or(None, |it: TypeMeta| Some(it.kind));
     if let Some(kind) = found.filter(|kind| kind != "LLMAutoscaler") {
         anyhow::bail!("{} has an object of kind {kind}; give an LLMAutoscaler", file.display());
+    }
+    // What is no YAML is told below.
+    let fields: serde_json::Value = serde_saphyr::from_str(&text).unwrap_or_default();
+    if let Some(field) = unknown_spec_fields(&fields).first() {
+        anyhow::bail!(
+            "{}: {field} is no field of an LLMAutoscaler; docs/api-reference.md and kubectl explain \
+             list them",
+            file.display()
+        );
     }
     let object: LLMAutoscaler = serde_saphyr::from_str(&text)
         .with_context(|| format!("{} is to have one LLMAutoscaler", file.display()))?;

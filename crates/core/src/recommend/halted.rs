@@ -69,19 +69,19 @@ impl Halted {
         needs.then(|| self.count.saturating_add(self.stuck).saturating_add(1))
     }
 
-    /// Returns the outcome of a metric, raised so that a replica that is not halted stays, or comes
-    /// if all are halted and some of them wedged.
+    /// Returns the outcome of a metric for a target that would have `size` replicas, raised so that
+    /// a replica that is not halted stays, or comes if all are halted and some of them wedged.
     ///
     /// While nothing but halted engines has a sample, the metric proposes a replacement if one is
-    /// needed, and else the current size, instead of failing: nothing is missing.
-    pub(crate) fn raise(self, outcome: MetricOutcome) -> MetricOutcome {
+    /// needed, and else that size, instead of failing: nothing is missing.
+    pub(crate) fn raise(self, outcome: MetricOutcome, size: i32) -> MetricOutcome {
         if self.count == 0 {
             return outcome;
         }
         let beside = self.count.saturating_add(i32::from(self.has_others));
         let least = self.replacement().unwrap_or(beside);
         let without_sample = Proposal {
-            replicas: least.max(self.current),
+            replicas: least.max(size),
             usage: Milli(0),
             precision: Precision::Exact,
             ratio: 0.0,

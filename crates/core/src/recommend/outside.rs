@@ -1,6 +1,10 @@
 //! Metrics from outside of the replicas (`type: Object`, `type: External`).
 
-use super::{halted::Halted, in_direction};
+use super::{
+    halted::Halted,
+    in_direction,
+    need::{Need, Proposed},
+};
 use crate::{
     decision::{Counted, MetricError, Proposal},
     observation::{EngineActivity, Observation, Phase, Precision, Reading, Replica},
@@ -78,36 +82,42 @@ pub(super) fn propose_value(
     usage: i64,
     target: Milli,
     observation: &Observation,
-) -> Result<Proposal, MetricError> {
+) -> Result<Proposed, MetricError> {
     let Policy { profile, tolerance, .. } = *policy;
     let halted = Halted::of(profile, observation).count();
     let current = (observation.scale.current - halted).max(0);
     let ratio = usage as f64 / target.0 as f64;
-    let proposal = |replicas: i32, ready| {
+    let proposed = |replicas: i32, ready, need| {
         let counted = Counted { ready, halted: halted as u32, ..Counted::default() };
         let replicas = replicas.saturating_add(halted);
         let usage = Milli(usage);
-        Proposal { replicas, usage, precision: Precision::Exact, ratio, counted }
+        let proposal = Proposal { replicas, usage, precision: Precision::Exact, ratio, counted };
+        Proposed { proposal, need }
     };
     if observation.scale.current <= 0 {
-        return Ok(proposal(profile.ceil32(ratio), 0));
+        return Ok(proposed(profile.ceil32(ratio), 0, Need::exactly(ratio)));
     }
     if current == 0 {
         // All replicas are halted, so nothing tells what one of them could do.
-        return Ok(proposal(0, 0));
+        return Ok(proposed(0, 0, Need::at_least(0.0)));
     }
+    let ready = ready(profile, &observation.replicas);
+    let need = Need::exactly(ratio * f64::from(ready));
     if tolerance.hold(ratio) {
-        return Ok(proposal(current, 0));
+        // Starting replicas are no part of the ratio, and will take their share.
+        let may_shrink = i64::from(ready) >= i64::from(current);
+        return Ok(proposed(current, 0, Need { may_shrink, ..need }));
     }
     if observation.replicas.is_empty() {
         return Err(MetricError::NoReplicas);
     }
-    let ready = ready(profile, &observation.replicas);
     if ready == 0 && profile.has(Deviation::NoneReady) {
         return Err(MetricError::NoneReady);
     }
     let replicas = ceil32_saturating_above(profile, ratio * f64::from(ready));
-    Ok(proposal(in_direction(profile, ratio, replicas, current), ready))
+    let kept = in_direction(profile, ratio, replicas, current);
+    let may_shrink = kept == replicas;
+    Ok(proposed(kept, ready, Need { may_shrink, ..need }))
 }
 
 /// Returns the number of replicas that a ratio is multiplied by. The HPA's `getReadyPodsCount`
@@ -138,7 +148,7 @@ pub(super) fn propose_average(
     usage: i64,
     target: Milli,
     observation: &Observation,
-) -> Proposal {
+) -> Proposed {
     let Policy { profile, tolerance, .. } = *policy;
     let scale = observation.scale;
     let halted = Halted::of(profile, observation).count();
@@ -156,7 +166,8 @@ pub(super) fn propose_average(
     let shown = Milli(average(profile, kind, usage, base));
     let counted = Counted { halted: halted as u32, ..Counted::default() };
     let replicas = replicas.saturating_add(halted);
-    Proposal { replicas, usage: shown, precision: Precision::Exact, ratio, counted }
+    let proposal = Proposal { replicas, usage: shown, precision: Precision::Exact, ratio, counted };
+    Proposed { proposal, need: Need::exactly(wanted) }
 }
 
 /// Returns the average to display. At zero replicas the HPA's is the smallest integer; ours is the
@@ -205,7 +216,7 @@ mod tests {
             let target = Milli::whole(10);
             let proposal =
                 propose_value(&legacy_policy(), Milli::whole(usage).0, target, &observation);
-            assert_eq!(proposal.map(|proposal| proposal.replicas), expected, "{usage} {current}");
+            assert_eq!(proposal.map(|it| it.proposal.replicas), expected, "{usage} {current}");
         }
     }
 
@@ -225,7 +236,8 @@ mod tests {
             let kind = MetricKind::Object;
             let target = Milli::whole(10);
             let proposal =
-                propose_average(&legacy_policy(), kind, total * 1000, target, &observation);
+                propose_average(&legacy_policy(), kind, total * 1000, target, &observation)
+                    .proposal;
             assert_eq!(
                 (proposal.replicas, proposal.usage),
                 (replicas, Milli(average)),
@@ -237,8 +249,8 @@ mod tests {
     #[test]
     fn the_ready_replicas_are_counted() {
         let observation = observed(3, &[(Replica::READY, None), (NOT_READY, None)]);
-        let proposal = propose_value(&legacy_policy(), 50, Milli(10), &observation).unwrap();
-        assert_eq!(proposal.counted, Counted { ready: 1, ..Counted::default() });
+        let proposed = propose_value(&legacy_policy(), 50, Milli(10), &observation).unwrap();
+        assert_eq!(proposed.proposal.counted, Counted { ready: 1, ..Counted::default() });
     }
 
     #[test]
@@ -262,7 +274,7 @@ mod tests {
             let mut observation = observed(replicas, &[]);
             observation.scale.status = replicas;
             let proposal = propose_average(&policy, kind, total, Milli(10), &observation);
-            let found = (proposal.replicas, proposal.usage.0);
+            let found = (proposal.proposal.replicas, proposal.proposal.usage.0);
             assert_eq!(found, (wanted, shown), "{profile:?} {kind:?} {total} {replicas}");
         }
     }

@@ -3,7 +3,10 @@
 //! A replica without a sample is assumed to have the usage that changes less: its target when the
 //! others are below it, and 0 when they are above.
 
-use super::{in_direction, is_against};
+use super::{
+    in_direction, is_against,
+    need::{Need, Proposed},
+};
 use crate::{
     decision::{Counted, MetricError, Proposal},
     observation::{EngineActivity, Observation, Phase, Precision, Replica},
@@ -50,7 +53,7 @@ pub(super) fn propose(
     observation: &Observation,
     samples: &[Option<Milli>],
     strays: &[Milli],
-) -> Result<Proposal, MetricError> {
+) -> Result<Proposed, MetricError> {
     let Policy { profile, tolerance, .. } = *policy;
     if observation.replicas.is_empty() {
         return Err(MetricError::NoReplicas);
@@ -64,20 +67,23 @@ pub(super) fn propose(
     let current = (observation.scale.current - halted).max(0);
     let usage = mean(profile, groups.sum, groups.samples);
     let ratio = usage as f64 / target.0 as f64;
-    let proposal = |replicas: i32| Proposal {
-        replicas: replicas.saturating_add(halted),
-        usage: Milli(usage),
-        precision: Precision::Exact,
-        ratio,
-        counted: groups.counted,
+    let is_doubtful = groups.counts_on_idle() || ratio > 1.0 + tolerance.up;
+    let proposed = |replicas: i32| {
+        let may_shrink = replicas != current || !is_doubtful;
+        let need = Need { may_shrink, ..groups.need(ratio) };
+        let counted = groups.counted;
+        let replicas = replicas.saturating_add(halted);
+        let usage = Milli(usage);
+        let proposal = Proposal { replicas, usage, precision: Precision::Exact, ratio, counted };
+        Proposed { proposal, need }
     };
 
     if groups.are_complete(ratio) {
         if tolerance.hold(ratio) {
-            return Ok(proposal(current));
+            return Ok(proposed(current));
         }
         let replicas = profile.ceil32(ratio * f64::from(groups.counted.ready));
-        return Ok(proposal(in_direction(profile, ratio, replicas, current)));
+        return Ok(proposed(in_direction(profile, ratio, replicas, current)));
     }
 
     let (sum, count) = groups.filled_in(ratio, target);
@@ -86,10 +92,10 @@ pub(super) fn propose(
     // target do not lift a mean across it.
     let turned = ratio > 1.0 && refined < 1.0;
     if tolerance.hold(refined) || turned {
-        return Ok(proposal(current));
+        return Ok(proposed(current));
     }
     let replicas = profile.ceil32(refined * count as f64);
-    Ok(proposal(if is_against(refined, replicas, current) { current } else { replicas }))
+    Ok(proposed(if is_against(refined, replicas, current) { current } else { replicas }))
 }
 
 fn mean(profile: Profile, sum: i128, count: i64) -> i64 {
@@ -193,10 +199,23 @@ impl Groups {
         [unready, warming, absent].map(i64::from).iter().sum()
     }
 
+    /// Returns whether replicas are counted that have no load, and either will take their share or
+    /// will never do.
+    fn counts_on_idle(&self) -> bool {
+        self.starting() > 0 || self.counted.stuck > 0
+    }
+
     /// Returns whether no sample is to be filled in. Starting replicas matter to a scale-up only.
     fn are_complete(&self, ratio: f64) -> bool {
         let grows_past_starting = self.starting() > 0 && ratio > 1.0;
         !grows_past_starting && self.counted.missing == 0
+    }
+
+    /// Returns the need of replicas by the samples at this ratio to the target. Starting replicas
+    /// have no load yet.
+    fn need(&self, ratio: f64) -> Need {
+        let least = ratio * self.samples as f64;
+        Need { most: least + f64::from(self.counted.missing), ..Need::exactly(least) }
     }
 
     /// Returns the sum and the number of the samples, with absent ones filled in.
@@ -285,7 +304,7 @@ mod tests {
             unreachable!()
         };
         let proposal = propose(&legacy_policy(), Milli::whole(10), &observation, samples, strays);
-        proposal.map(|proposal| proposal.replicas)
+        proposal.map(|proposed| proposed.proposal.replicas)
     }
 
     #[test]

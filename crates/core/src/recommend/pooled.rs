@@ -4,7 +4,10 @@
 //! The proposal is that of a `Value` target: ratio × ready replicas. The quorum counts the replicas
 //! that have contributed.
 
-use super::{outside, per_replica};
+use super::{
+    need::{Need, Proposed},
+    outside, per_replica,
+};
 use crate::{
     decision::{Counted, MetricError, Proposal},
     observation::{Observation, Precision, Reading},
@@ -36,10 +39,10 @@ pub(super) fn propose(
     reported: &[bool],
     target: Milli,
     observation: &Observation,
-) -> Result<Proposal, MetricError> {
+) -> Result<Proposed, MetricError> {
     let counted = per_replica::count(policy.profile, observation, reported);
-    let proposal = propose_value(policy, value, precision, target, observation)?;
-    Ok(Proposal { counted, ..proposal })
+    let Proposed { proposal, need } = propose_value(policy, value, precision, target, observation)?;
+    Ok(Proposed { proposal: Proposal { counted, ..proposal }, need })
 }
 
 /// Returns the proposal of a `Value` target. If the value is so imprecise that it may be above the
@@ -50,15 +53,17 @@ pub(super) fn propose_value(
     precision: Precision,
     target: Milli,
     observation: &Observation,
-) -> Result<Proposal, MetricError> {
-    let proposal = outside::propose_value(policy, value.0, target, observation)?;
+) -> Result<Proposed, MetricError> {
+    let Proposed { proposal, need } = outside::propose_value(policy, value.0, target, observation)?;
     let proposal = Proposal { precision, ..proposal };
     if precision.tells(value, target) {
-        return Ok(proposal);
+        return Ok(Proposed { proposal, need });
     }
     let current = observation.scale.current;
-    let replicas = if current == 0 { proposal.replicas.min(1) } else { current };
-    Ok(Proposal { replicas, ..proposal })
+    let one = proposal.replicas.min(1);
+    let replicas = if current == 0 { one } else { current };
+    let proposal = Proposal { replicas, ..proposal };
+    Ok(Proposed { proposal, need: Need::at_least(f64::from(one)) })
 }
 
 #[cfg(test)]
@@ -188,7 +193,7 @@ mod tests {
             let (value, target) =
                 (Milli(800), Milli(if precision == Precision::AtLeast { 2_000 } else { 100 }));
             let found = propose_value(&legacy_policy(), value, precision, target, &observation);
-            assert_eq!(found.unwrap().replicas, 1, "{precision:?}");
+            assert_eq!(found.unwrap().proposal.replicas, 1, "{precision:?}");
         }
     }
 }

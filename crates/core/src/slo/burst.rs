@@ -20,6 +20,9 @@ const AFTER: f64 = 60.0;
 const WHILE_MISSING: f64 = 30.0;
 /// The replicas that are ordered for each missing one, if start-up times are independent.
 const HEDGE: f64 = 6.0;
+/// The time whose mean load a burst is above, in seconds: a shorter one would contain the burst
+/// itself before it is long enough to be one.
+const BEFORE: f64 = 120.0;
 /// The load of the time for which a burst is sized, in seconds.
 const MEAN: f64 = 60.0;
 
@@ -75,12 +78,10 @@ impl Default for Bursts {
 impl Bursts {
     /// Returns true if the load has just changed, and remembers since when.
     pub(super) fn detect(&mut self, arrivals: &Arrivals, errors: &Forecasts, start: f64) -> bool {
-        let Some(expected) = Forecasts::expected(arrivals, self.changed_at) else { return false };
         let recent = |seconds| arrivals.rate(seconds, 0.0, self.changed_at);
-        let (Some(five), Some(ten), Some(minute)) = (recent(5.0), recent(10.0), recent(60.0))
-        else {
-            return false;
-        };
+        let recent = [BEFORE, MEAN, 10.0, 5.0].map(recent);
+        let [Some(before), Some(minute), Some(ten), Some(five)] = recent else { return false };
+        let expected = before.work;
         let missing = 1.0 - errors.count() as f64 / EXPERIENCE as f64;
         let noise = 2.0 / (10.0 * minute.requests).max(1.0).sqrt();
         let limit = LEAST.max(ERRORS * errors.error()) + noise + INEXPERIENCE * missing.max(0.0);

@@ -20,9 +20,11 @@ const LONGEST: f64 = 60.0;
 /// The part of the promised share of late requests below which margins rise. Above the whole share
 /// they fall.
 const FEW: f64 = 0.5;
-/// The change of the logarithms of the margins per second.
-const FALL: Margins = Margins { latency: -0.003, utilization: -0.002 };
-const RISE: Margins = Margins { latency: 0.000_5, utilization: 0.000_25 };
+/// The change of the logarithms of the margins per second. They halve within ten minutes and double
+/// in an hour and a half: a burst of seconds says little about the next one, and a load that has
+/// bursts all the time needs margins that stay.
+const FALL: Margins = Margins { latency: -0.001_2, utilization: -0.000_8 };
+const RISE: Margins = Margins { latency: 0.000_125, utilization: 0.000_062_5 };
 
 /// The margins, and the requests that are not judged yet.
 #[derive(Clone, Copy, Debug)]
@@ -119,12 +121,13 @@ mod tests {
         let mut feedback = Feedback::default();
         let latency = DEFAULT.latency;
         assert!((after(&mut feedback, 0, 600, 100.0, 0.0) - latency).abs() < 1e-9);
-        let fallen = after(&mut feedback, 600, 100, 100.0, 0.02);
+        let fallen = after(&mut feedback, 600, 250, 100.0, 0.02);
         assert!(fallen < 0.8 * latency && fallen > 0.7 * latency, "{fallen}");
-        feedback.forget(700.0);
-        assert!((after(&mut feedback, 700, 600, 100.0, 0.007) - fallen).abs() < 1e-9);
-        assert!((after(&mut feedback, 1_300, 3_600, 100.0, 1.0) - LEAST.latency).abs() < 1e-9);
-        assert!((after(&mut feedback, 4_900, 3_600, 100.0, 0.0) - latency).abs() < 1e-9);
+        feedback.forget(850.0);
+        assert!((after(&mut feedback, 850, 600, 100.0, 0.007) - fallen).abs() < 1e-9);
+        assert!((after(&mut feedback, 1_450, 3_600, 100.0, 1.0) - LEAST.latency).abs() < 1e-9);
+        assert!(after(&mut feedback, 5_050, 1_800, 100.0, 0.0) < 0.7 * latency, "slowly");
+        assert!((after(&mut feedback, 6_850, 5_400, 100.0, 0.0) - latency).abs() < 1e-9);
     }
 
     #[test]

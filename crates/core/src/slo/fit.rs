@@ -219,7 +219,7 @@ fn dot(one: &[f64; 4], other: &[f64; 4]) -> f64 {
 
 /// Solves four equations by elimination. The matrix is positive definite by its ridge, so that no
 /// pivot is zero.
-fn eliminate(mut lines: [[f64; 5]; 4]) -> [f64; 4] {
+pub(super) fn eliminate(mut lines: [[f64; 5]; 4]) -> [f64; 4] {
     for place in 0..4 {
         let pivot = lines[place];
         for (_, line) in lines.iter_mut().enumerate().filter(|(other, _)| *other != place) {

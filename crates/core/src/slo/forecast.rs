@@ -4,14 +4,17 @@
 //! what a replica that is ordered now will meet. Its errors of the last hour say by how much a load
 //! may exceed it without being a surprise.
 //!
-//! A rise is a straight line through the last three minutes, as far as its slope is beyond what may
-//! be noise. The share of it that is carried on is learned: the share by which the load has
-//! followed such lines in the last hour, by ridge regression. A long ramp teaches to follow it, and
-//! a ripple that turns before a replica is ready teaches not to.
+//! A forecast is the mean of the latest load, and the change that its past announces: a straight
+//! rise through the last three minutes, as far as its slope is beyond what may be noise, and how
+//! the load of some minutes ago compares with the present one. What they are worth is learned by
+//! [`Regression`], so that a load with a rhythm is expected to keep it, and its errors are small.
 
 use std::collections::VecDeque;
 
-use super::arrivals::Arrivals;
+use super::{
+    arrivals::Arrivals,
+    regression::{Features, LARGEST_RISE, Regression},
+};
 
 /// The time between two forecasts that are remembered, in seconds.
 const EVERY: f64 = 15.0;
@@ -23,8 +26,9 @@ const ERRORS: usize = 240;
 const FEW: usize = 20;
 const ASSUMED: f64 = 0.3;
 const ASSUMED_MEAN: f64 = 0.1;
-/// The time over which the mean load is the forecast, in seconds.
-const MEAN: f64 = 120.0;
+/// The time whose mean load is the present one, in seconds. The window before a scale-down keeps
+/// the highest of such means, so that a longer one would only be late.
+pub(super) const MEAN: f64 = 50.0;
 /// The time over which the mean load is compared with its forecast.
 const ACTUAL: f64 = 20.0;
 /// The largest error that is remembered, as a logarithm.
@@ -33,23 +37,18 @@ const LARGEST: f64 = 1.2;
 /// The seconds of which the line of a rise is, and the standard errors that its slope is lowered
 /// by: what may be noise is no rise.
 const RISE: f64 = 180.0;
-const DOUBT: f64 = 2.0;
-/// The largest rise, as a share of the mean load.
-const LARGEST_RISE: f64 = 1.0;
-/// The share of a rise that is carried on without experience, and the squared rises that this
-/// counts for.
-const CARRIED_ON: f64 = 0.7;
-const UNSURE: f64 = 0.4;
-/// The time constant of the experience with rises, in seconds.
-const MEMORY: f64 = 3_600.0;
+const DOUBT: f64 = 1.0;
+/// The times of the past that are compared with the present: the two before the latest of so many
+/// seconds, and nearly all that is remembered.
+const SPAN: f64 = 90.0;
+const LONG: f64 = 590.0;
 
-/// A forecast: the mean load, and the share of it that its rise adds if it is carried on.
+/// A forecast: the mean load, what its past announces, and the share of it that this adds.
 #[derive(Clone, Copy, Debug)]
 struct Made {
     at: f64,
     expected: f64,
-    rise: f64,
-    /// The share that was added for the rise.
+    features: Features,
     added: f64,
 }
 
@@ -58,10 +57,7 @@ struct Made {
 pub(super) struct Forecasts {
     /// The forecasts, the oldest first.
     made: VecDeque<Made>,
-    /// The sums of the squares of past rises, and of their products with what came after them.
-    rises: f64,
-    followed: f64,
-    compared_at: f64,
+    regression: Regression,
     /// The errors as absolute values of logarithms.
     errors: [f32; ERRORS],
     /// The number of errors so far, and the place of the next one.
@@ -75,9 +71,7 @@ impl Default for Forecasts {
     fn default() -> Self {
         Self {
             made: VecDeque::with_capacity(FORECASTS),
-            rises: 0.0,
-            followed: 0.0,
-            compared_at: 0.0,
+            regression: Regression::default(),
             errors: [0.0; ERRORS],
             count: 0,
             next: 0,
@@ -102,12 +96,9 @@ impl Forecasts {
         if self.made.len() == FORECASTS {
             self.made.pop_front();
         }
-        let rise = Self::rise(arrivals, expected, changed_at, lead);
-        let added = self.gain() * rise;
-        self.made.push_back(Made { at: now, expected, rise, added });
-        let kept = (-(now - self.compared_at).max(0.0) / MEMORY).exp();
-        (self.rises, self.followed) = (self.rises * kept, self.followed * kept);
-        self.compared_at = now;
+        let features = Self::features(arrivals, expected, changed_at, lead);
+        let added = self.regression.predict(&features);
+        self.made.push_back(Made { at: now, expected, features, added });
         let due = self.made.iter().rev().find(|made| made.at <= now - lead);
         let due = due.filter(|due| due.at >= changed_at && now - lead - due.at < 2.0 * EVERY);
         let actual = arrivals.rate(ACTUAL, 0.0, changed_at).map(|rate| rate.work);
@@ -115,11 +106,23 @@ impl Forecasts {
             && due.expected > 0.0
             && actual > 0.0
         {
-            self.rises += due.rise * due.rise;
-            self.followed += due.rise * (actual / due.expected - 1.0).min(2.0 * LARGEST_RISE);
+            self.regression.learn(now, &due.features, actual / due.expected - 1.0);
             let forecast = due.expected * (1.0 + due.added);
             self.remember((actual / forecast).ln().abs().min(LARGEST));
         }
+    }
+
+    /// Returns what the past announces, as shares of the expected work. Where the load has changed
+    /// suddenly since a time, that time announces nothing.
+    fn features(arrivals: &Arrivals, expected: f64, changed_at: f64, lead: f64) -> Features {
+        let before = |ago: f64, seconds: f64| {
+            let middle = arrivals.end() - ago - seconds / 2.0;
+            let rate = arrivals.rate(seconds, ago, changed_at).filter(|_| middle >= changed_at);
+            let share = rate.filter(|_| expected > 0.0).map(|rate| rate.work / expected - 1.0);
+            share.map_or(0.0, |share| share.clamp(-1.0, 1.0))
+        };
+        let rise = Self::rise(arrivals, expected, changed_at, lead);
+        [rise, before(SPAN, SPAN), before(2.0 * SPAN, SPAN), before(0.0, LONG)]
     }
 
     /// Returns the share by which the load will be above its mean after some time, if it goes on as
@@ -134,16 +137,12 @@ impl Forecasts {
         (later / expected - 1.0).clamp(0.0, LARGEST_RISE)
     }
 
-    /// Returns the share of a rise that has been carried on so far.
-    fn gain(&self) -> f64 {
-        let gain = (self.followed + UNSURE * CARRIED_ON) / (self.rises + UNSURE);
-        gain.clamp(0.0, 1.0)
-    }
-
-    /// Returns the share of the mean load that a rise adds by the time that a new replica is ready.
+    /// Returns the share of the mean load by which it will have risen when a new replica is ready;
+    /// 0 for a fall.
     pub(super) fn trend(&self, arrivals: &Arrivals, changed_at: f64, lead: f64) -> f64 {
         let Some(expected) = Self::expected(arrivals, changed_at) else { return 0.0 };
-        self.gain() * Self::rise(arrivals, expected, changed_at, lead)
+        let features = Self::features(arrivals, expected, changed_at, lead);
+        self.regression.predict(&features).max(0.0)
     }
 
     fn remember(&mut self, error: f64) {
@@ -181,7 +180,7 @@ impl Forecasts {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::slo::arrivals::Flow;
+    use crate::slo::{arrivals::Flow, regression::CARRIED_ON};
 
     #[test]
     fn errors_are_those_at_the_lead_and_not_across_a_change() {
@@ -202,23 +201,41 @@ mod tests {
         assert!((50..65).contains(&count) && error < 1e-6, "{count} {error}");
     }
 
+    /// Returns the forecasts after some time of a load of twenty requests a second.
+    fn after(seconds: i32, load: impl Fn(f64) -> f64) -> (Arrivals, Forecasts) {
+        let (mut arrivals, mut forecasts) = (Arrivals::default(), Forecasts::default());
+        for at in 0..seconds / 5 {
+            let (from, to) = (5.0 * f64::from(at), 5.0 * f64::from(at + 1));
+            arrivals.count(from, to, Flow { requests: 100.0, work: 5.0 * load(to) });
+            forecasts.compare(&arrivals, 0.0, 120.0);
+        }
+        (arrivals, forecasts)
+    }
+
     #[test]
     fn a_rise_is_carried_on_as_far_as_rises_have_gone_on_before() {
-        let gain = |load: fn(f64) -> f64| {
-            let (mut arrivals, mut forecasts) = (Arrivals::default(), Forecasts::default());
-            for at in 0..360 {
-                let (from, to) = (5.0 * f64::from(at), 5.0 * f64::from(at + 1));
-                arrivals.count(from, to, Flow { requests: 5.0, work: 5.0 * load(to) });
-                forecasts.compare(&arrivals, 0.0, 120.0);
-            }
-            forecasts.gain()
+        // A ramp of an hour, which is 12 % higher after two minutes: the mean lags by 25 s.
+        let (arrivals, forecasts) = after(3_600, |at| 1.0 + at / 300.0);
+        let trend = forecasts.trend(&arrivals, 0.0, 120.0);
+        let expected = Forecasts::expected(&arrivals, 0.0).unwrap();
+        let ratio = expected * (1.0 + trend) / (13.0 + 120.0 / 300.0);
+        assert!((ratio - 1.0).abs() < 0.01 && forecasts.mean_error() < 0.02, "{ratio}");
+    }
+
+    #[test]
+    fn a_rhythm_is_learned_and_chance_is_not() {
+        let wave = |at: f64| 2.0 + (at / 400.0 * std::f64::consts::TAU).sin();
+        let (_, forecasts) = after(7_200, wave);
+        let (_, first) = after(900, wave);
+        let (first, second) = (first.mean_error(), forecasts.mean_error());
+        assert!(first > 0.4 && second < 0.2, "{first} {second}");
+        // Each minute has a load of its own, between 1 and 3.
+        let chance = |at: f64| {
+            let minute = (at / 60.0).floor();
+            1.0 + ((minute * 0.618_034).sin() * 87_517.0).rem_euclid(2.0)
         };
-        let steady = gain(|_| 1.0);
-        assert!((steady - CARRIED_ON).abs() < 1e-6, "no rise teaches nothing: {steady}");
-        let long = gain(|at| 1.0 + at / 300.0);
-        assert!(long > 0.85, "a rise of half an hour: {long}");
-        let ripple = gain(|at| 2.0 + (at / 240.0 * std::f64::consts::TAU).sin());
-        assert!(ripple < 0.3, "rises that turn before a replica is ready: {ripple}");
+        let (_, forecasts) = after(7_200, chance);
+        assert!(forecasts.mean_error() > 0.25, "{}", forecasts.mean_error());
     }
 
     #[test]

@@ -21,11 +21,14 @@ pub struct Learned {
     /// The smallest KV cache of a replica, in tokens.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kv_capacity: Option<f64>,
+    /// The sequences that a batch can have, if it has been seen full.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sequences: Option<f64>,
 }
 
 impl Learned {
     /// The most numbers of a record.
-    pub const NUMBERS: usize = 42;
+    pub const NUMBERS: usize = 43;
 }
 
 impl Slo {
@@ -38,6 +41,7 @@ impl Slo {
             margins: self.feedback.record(),
             starts: self.starts.record(),
             kv_capacity: self.kv_capacity.map(rounded),
+            sequences: self.sequences,
         })
     }
 
@@ -50,7 +54,8 @@ impl Slo {
     /// Returns the mode with what has been learned, at the time `now`. A part of the record that is
     /// not understood counts as not learned.
     pub fn restored(learned: &Learned, now: f64) -> Self {
-        let mut slo = Self { kv_capacity: learned.kv_capacity, ..Self::default() };
+        let Learned { kv_capacity, sequences, .. } = *learned;
+        let mut slo = Self { kv_capacity, sequences, ..Self::default() };
         slo.fit.restore(&learned.fit, now);
         slo.lengths.restore(&learned.lengths, now);
         slo.feedback.restore(&learned.margins);
@@ -120,6 +125,7 @@ mod tests {
             margins: vec![-1.0, 9.0],
             starts: vec![-5.0, f64::INFINITY, 60.0],
             kv_capacity: None,
+            sequences: None,
         };
         let slo = Slo::restored(&nonsense, 10.0);
         assert_eq!(slo.learned(), None);

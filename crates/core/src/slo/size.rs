@@ -32,8 +32,9 @@ const VARIATION: f64 = 1.0;
 /// The largest share of the time above `base` that is kept for slow requests: a promise that any
 /// prompt breaks, since answers are that short, does not grow a target without end.
 const MOST_SPREAD: f64 = 0.8;
-/// The share of the KV cache that may be used.
+/// The share of the KV cache that may be used, and of the sequences of a batch.
 const KV_SHARE: f64 = 0.85;
+const BATCH_SHARE: f64 = 0.85;
 /// A prompt may take this many times its own prefill on an idle replica, if that is longer than the
 /// promise.
 const OWN_PREFILL: f64 = 4.0;
@@ -82,6 +83,8 @@ pub enum Binding {
         predicted: f64,
         /// The limit.
         limit: f64,
+        /// The predicted one of all requests in the mean.
+        mean: f64,
     },
     /// The time to first token of a mean prompt in seconds is above the limit.
     TimeToFirstToken {
@@ -104,6 +107,13 @@ pub enum Binding {
         /// The limit.
         limit: f64,
     },
+    /// The sequences in the batch of a replica are above the limit.
+    Sequences {
+        /// The predicted ones.
+        predicted: f64,
+        /// The limit.
+        limit: f64,
+    },
     /// There is no smaller number.
     Fewest,
 }
@@ -114,6 +124,8 @@ pub(super) struct Sizing {
     pub(super) model: StepTime,
     pub(super) lengths: Lengths,
     pub(super) kv_capacity: Option<f64>,
+    /// The sequences that a batch can have, if it has been seen full.
+    pub(super) sequences: Option<f64>,
     pub(super) promise: Promise,
     pub(super) margins: Margins,
     pub(super) role: SloRole,
@@ -193,8 +205,10 @@ impl Sizing {
         let limit = self.margins.latency * self.promise.inter_token_latency;
         let most = MOST_SPREAD * (limit - model.base);
         let slow = latency + self.spread(rate / count, latency).min(most);
-        if slow > limit && model.base < limit {
-            return Some(Binding::InterTokenLatency { predicted: slow, limit });
+        // A replica that prefills generates one token of each request: none is between two.
+        let has_latency = self.role != SloRole::Prefill;
+        if has_latency && slow > limit && model.base < limit {
+            return Some(Binding::InterTokenLatency { predicted: slow, limit, mean: latency });
         }
         let own = model.per_prompt_token * self.lengths.computed;
         let limit = self.promise.time_to_first_token.max(OWN_PREFILL * own);
@@ -205,8 +219,20 @@ impl Sizing {
         if predicted > limit && model.base + own < limit {
             return Some(Binding::TimeToFirstToken { predicted, limit });
         }
-        let limit = KV_SHARE * self.kv_capacity?;
-        let predicted = generated * latency * self.context();
+        // By Little's law, with the time of a prompt's own steps.
+        let running = generated * latency + rate / count * (latency + own / idle);
+        self.full_batch(running).or_else(|| self.full_cache(generated * latency))
+    }
+
+    /// Returns the limit of the sequences, if so many are above it.
+    fn full_batch(&self, predicted: f64) -> Option<Binding> {
+        let limit = BATCH_SHARE * self.sequences?;
+        (predicted > limit && limit >= 1.0).then_some(Binding::Sequences { predicted, limit })
+    }
+
+    /// Returns the limit of the KV cache, if so many sequences are above it.
+    fn full_cache(&self, running: f64) -> Option<Binding> {
+        let (limit, predicted) = (KV_SHARE * self.kv_capacity?, running * self.context());
         (predicted > limit && self.context() < limit)
             .then_some(Binding::KvCache { predicted, limit })
     }
@@ -230,6 +256,7 @@ mod tests {
             model: H100,
             lengths: Lengths { prompt, computed: prompt, output },
             kv_capacity: Some(284_000.0),
+            sequences: None,
             promise: Promise { time_to_first_token: 2.0, inter_token_latency: 0.1 },
             margins: Margins { latency: 0.88, utilization: 0.8 },
             role: SloRole::Both,
@@ -238,9 +265,12 @@ mod tests {
 
     #[test]
     fn the_smallest_size_and_what_binds_it() {
-        use Binding::{Fewest, InterTokenLatency, KvCache, TimeToFirstToken, Utilization};
+        use Binding::{
+            Fewest, InterTokenLatency, KvCache, Sequences, TimeToFirstToken, Utilization,
+        };
         let is = |binding: Binding, expected: &str| match binding {
             Fewest => expected == "fewest",
+            Sequences { .. } => expected == "sequences",
             InterTokenLatency { .. } => expected == "itl",
             TimeToFirstToken { .. } => expected == "ttft",
             Utilization { .. } => expected == "utilization",
@@ -300,6 +330,16 @@ mod tests {
         // Any prompt makes such an answer late: at half of the time the replicas are idle.
         let found = sizing(24_550.0, 5.8).smallest(436.0).replicas;
         assert!(found < 1_800, "{found}");
+    }
+
+    #[test]
+    fn a_batch_with_a_limit_needs_more_replicas() {
+        let size = |sequences| Sizing { sequences, ..sizing(1_155.0, 211.0) }.smallest(66.0);
+        let (free, loose, tight) = (size(None), size(Some(1_000.0)), size(Some(32.0)));
+        assert_eq!(free, loose);
+        assert!(tight.replicas > free.replicas, "{tight:?}");
+        let Binding::Sequences { predicted, limit } = tight.binding else { panic!("{tight:?}") };
+        assert!(predicted > limit && (limit - 0.85 * 32.0).abs() < 1e-9, "{tight:?}");
     }
 
     #[test]

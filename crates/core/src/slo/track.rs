@@ -10,8 +10,18 @@ const RATE_TIME: f64 = 30.0;
 /// The shortest time that a row of the fit covers, in seconds. vLLM counts all tokens of a prompt
 /// at its first token, so that shorter rows see prompts at the wrong time.
 const ROW_TIME: f64 = 15.0;
+/// The age of a replica that serves when it is first seen, below which it has started since the
+/// observation before, in seconds.
+const YOUNG: f64 = 30.0;
 /// The requests that are in the batch of a busy replica at both ends of a scrape interval.
 const BUSY: f64 = 2.0;
+/// The time for which a batch has the same size while requests wait, which makes that size the
+/// limit of its sequences, in seconds.
+const FULL_TIME: f64 = 20.0;
+/// The share of the KV cache above which the cache is the limit and not the batch.
+const FULL_CACHE: f64 = 0.85;
+/// The least tokens of a sequence in a step, in the mean: with fewer, prompts fill the steps.
+const DECODING: f64 = 0.8;
 
 /// The differences between two samples of a replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -26,6 +36,8 @@ pub(super) struct Interval {
     pub(super) finished: f64,
     pub(super) late: Option<f64>,
     pub(super) row: Option<Row>,
+    /// The sequences of a batch that was full.
+    pub(super) full: Option<f64>,
 }
 
 /// The work of a busy replica over some time: one row of the fit.
@@ -65,6 +77,8 @@ pub(super) struct Tracked {
     /// The rate of arrivals of the last half minute.
     pub(super) rate: f64,
     row: Row,
+    /// The seconds for which the batch has had the size of the latest sample while requests waited.
+    full_for: f64,
     is_listed: bool,
 }
 
@@ -76,7 +90,8 @@ pub(super) struct Tracker {
 
 impl Tracker {
     /// Takes over an observation. Calls `each` with the differences of every new sample, and
-    /// `started` with the age of each replica that has become ready since the last one.
+    /// `started` with the age of each replica that has become ready since the last one. One that is
+    /// new and young and serves has done both since then.
     pub(super) fn observe(
         &mut self,
         now: f64,
@@ -84,15 +99,17 @@ impl Tracker {
         mut each: impl FnMut(Interval),
         mut started: impl FnMut(f64),
     ) {
+        let were_any = !self.replicas.is_empty();
         self.replicas.iter_mut().for_each(|replica| replica.is_listed = false);
         for replica in replicas {
             let place = self.replicas.binary_search_by_key(&replica.id, |known| known.id);
+            let is_new = place.is_err() && were_any && replica.age < YOUNG;
             let place = place.unwrap_or_else(|place| {
                 self.replicas.insert(place, Tracked::new(replica));
                 place
             });
             let tracked = &mut self.replicas[place];
-            let was_starting = tracked.state == ServingState::Starting;
+            let was_starting = is_new || tracked.state == ServingState::Starting;
             if was_starting && replica.state == ServingState::Serving {
                 started(replica.age);
             }
@@ -119,6 +136,7 @@ impl Tracked {
             has_reported: false,
             rate: 0.0,
             row: Row::default(),
+            full_for: 0.0,
             is_listed: true,
         }
     }
@@ -168,6 +186,15 @@ impl Tracked {
             _ => Row::default(),
         };
         let row = (self.row.time >= ROW_TIME).then(|| std::mem::take(&mut self.row));
+        let is_full = before.running.to_bits() == sample.running.to_bits()
+            && before.waiting.min(sample.waiting) >= 1.0
+            && sample
+                .kv_tokens
+                .zip(sample.kv_capacity)
+                .is_some_and(|(tokens, capacity)| tokens < FULL_CACHE * capacity)
+            && is_busy
+            && generated_tokens >= DECODING * steps * sample.running;
+        self.full_for = if is_full { self.full_for + time } else { 0.0 };
         Interval {
             from: before.at,
             to: sample.at,
@@ -179,6 +206,7 @@ impl Tracked {
             finished: growth(|it| it.finished),
             late: before.late.zip(sample.late).map(|(first, last)| (last - first).max(0.0)),
             row,
+            full: (self.full_for >= FULL_TIME).then_some(sample.running),
         }
     }
 }
@@ -226,6 +254,55 @@ mod tests {
             (15.0, serving(sample(15.0, 0.0, 30.0))),
         ]);
         assert_eq!((found, starts), (vec![(30.0, 5.0)], vec![90.0]));
+    }
+
+    #[test]
+    fn a_batch_that_stays_full_while_requests_wait_has_a_limit() {
+        let limit = |sizes: &[(f64, f64)], tokens: f64, cached: f64| {
+            let (mut tracker, mut limits) = (Tracker::default(), Vec::new());
+            for (index, (running, waiting)) in sizes.iter().enumerate() {
+                let at = 5.0 * index as f64;
+                let sample = EngineSample {
+                    waiting: *waiting,
+                    steps: 20.0 * at,
+                    generated_tokens: 20.0 * at * running * tokens,
+                    kv_tokens: Some(cached),
+                    kv_capacity: Some(1_000.0),
+                    ..sample(at, 0.0, *running)
+                };
+                let replica = replica(ServingState::Serving, Some(sample));
+                tracker.observe(at, &[replica], |it| limits.extend(it.full), |_| ());
+            }
+            limits
+        };
+        let full = [(16.0, 3.0); 5];
+        assert_eq!(limit(&full, 1.0, 500.0), [16.0]);
+        assert_eq!(limit(&full[..4], 1.0, 500.0), [], "too short");
+        assert_eq!(limit(&full, 0.3, 500.0), [], "prompts fill the steps");
+        assert_eq!(limit(&full, 1.0, 900.0), [], "the cache is full");
+        let mut gone = full;
+        gone[2].1 = 0.0;
+        assert_eq!(limit(&gone, 1.0, 500.0), [], "nobody waited for a while");
+        let mut other = full;
+        other[2].0 = 15.0;
+        assert_eq!(limit(&other, 1.0, 500.0), [], "the batch changed");
+    }
+
+    #[test]
+    fn a_young_replica_that_serves_at_first_sight_has_started() {
+        let of = |id: u64, age: f64| {
+            let state = ServingState::Serving;
+            SloReplica { id, age, state, sample: Some(sample(age, 0.0, 0.0)) }
+        };
+        let (mut tracker, mut starts) = (Tracker::default(), Vec::new());
+        let mut observe = |now: f64, replicas: &[SloReplica]| {
+            tracker.observe(now, replicas, |_| (), |age| starts.push(age));
+        };
+        // Of the replicas of the first observation nothing is known but their age.
+        observe(100.0, &[of(1, 4.0)]);
+        observe(102.0, &[of(1, 6.0), of(2, 1.5), of(3, 90.0)]);
+        observe(104.0, &[of(1, 8.0), of(2, 3.5), of(3, 92.0)]);
+        assert_eq!(starts, [1.5]);
     }
 
     #[test]

@@ -14,7 +14,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     sleep: None,
     progress: None,
     lengths: None,
-    step: None,
+    step: Err("its series are not known"),
     signals: &[],
     idle_rules: &[],
 };

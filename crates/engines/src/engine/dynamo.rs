@@ -33,7 +33,9 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         &[frontend("dynamo_frontend_input_sequence_tokens")],
         &[frontend("dynamo_frontend_output_sequence_tokens")],
     )),
-    step: None,
+    step: Err(
+        "it has no counter of its steps, and none of the prompt tokens that it computes; name the engine that its workers run where their pages have its series",
+    ),
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,

@@ -27,7 +27,9 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         &[Alternative::always("lmdeploy:request_prompt_tokens")],
         &[Alternative::always("lmdeploy:request_generation_tokens")],
     )),
-    step: None,
+    step: Err(
+        "its `iteration_tokens_total` counts the outputs of each request and not its steps, and it does not say how many tokens its KV cache holds",
+    ),
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,

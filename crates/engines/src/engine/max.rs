@@ -24,7 +24,9 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     sleep: None,
     progress: None,
     lengths: None,
-    step: None,
+    step: Err(
+        "it has no counter of its steps, and no histogram of the mean time between two tokens of each request",
+    ),
     signals: &[
         SignalDef {
             signal: Signal::WaitingRequests,

@@ -35,7 +35,9 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         &[Alternative::always("sglang:prompt_tokens_histogram")],
         &[Alternative::always("sglang:generation_tokens_histogram")],
     )),
-    step: None,
+    step: Err(
+        "it has no counter of its steps, and no histogram of the mean time between two tokens of each request",
+    ),
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[Term(&[WAITING])], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[Term(&[RUNNING])], fold: Fold::Sum },

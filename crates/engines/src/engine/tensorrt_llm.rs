@@ -33,7 +33,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
     sleep: None,
     progress: Some(PROGRESS),
     lengths: None,
-    step: None,
+    step: Err("it has no counter of its steps"),
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[Term(&[WAITING])], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[Term(&[RUNNING])], fold: Fold::Sum },

@@ -30,7 +30,9 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         &[Alternative::always("tgi_request_input_length")],
         &[Alternative::always("tgi_request_generated_tokens")],
     )),
-    step: None,
+    step: Err(
+        "it does not say how many tokens its KV cache holds, nor how many of a prompt a cache had",
+    ),
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[WAITING], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[RUNNING], fold: Fold::Sum },

@@ -36,7 +36,7 @@ pub(super) const PROFILE: EngineProfile = EngineProfile {
         &[Alternative::always("vllm:request_prompt_tokens")],
         &[Alternative::always("vllm:request_generation_tokens")],
     )),
-    step: Some(STEP),
+    step: Ok(STEP),
     signals: &[
         SignalDef { signal: Signal::WaitingRequests, terms: &[WAITING], fold: Fold::Sum },
         SignalDef { signal: Signal::RunningRequests, terms: &[RUNNING], fold: Fold::Sum },
@@ -180,5 +180,10 @@ const STEP: StepDef = StepDef {
         CACHE.except(&[("num_gpu_blocks", &["", "None"])]).times(&["block_size", "num_gpu_blocks"]),
     ]),
     engines: Term(&[CACHE]),
+    single_server: Term(&[
+        Alternative::current("process_start_time_seconds", "not with several API servers"),
+        Alternative::current("vllm:prompt_tokens_created", "not with several API servers"),
+        Alternative::current("ray_vllm:num_requests_running", "under Ray Serve"),
+    ]),
 };
 const CACHE: Alternative = Alternative::always("vllm:cache_config_info");

@@ -28,7 +28,7 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
         sleep: None,
         progress: None,
         lengths: None,
-        step: None,
+        step: Err("it is no engine"),
         signals: &[
             SignalDef { signal: Signal::WaitingRequests, terms: &[Term(QUEUE)], fold: Fold::Sum },
             SignalDef { signal: Signal::RunningRequests, terms: &[Term(RUNNING)], fold: Fold::Sum },

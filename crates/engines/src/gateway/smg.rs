@@ -25,7 +25,7 @@ pub(super) const PROFILE: GatewayProfile = GatewayProfile {
         sleep: None,
         progress: None,
         lengths: None,
-        step: None,
+        step: Err("it is no engine"),
         signals: &[
             SignalDef {
                 signal: Signal::WaitingRequests,

@@ -107,6 +107,7 @@ impl Target {
             sleep: Default::default(),
             vitals: VitalLookups::default(),
             slo: Vec::new(),
+            queued: Vec::new(),
         });
         self
     }

@@ -101,6 +101,7 @@ fn samples(pages: &[Option<Page>]) -> Samples {
             sleep: Default::default(),
             vitals,
             slo: Vec::new(),
+            queued: Vec::new(),
         }],
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use llm_autoscaler_api::{SloConfig, SloMeasures};
 use llm_autoscaler_core::{
     Monotonic,
-    slo::{EngineSample, Promise},
+    slo::{EngineSample, SloPolicy, SloRole},
 };
 use llm_autoscaler_engines::{Buckets, Measure, exposition::Value};
 
@@ -22,8 +22,11 @@ pub(super) const QUEUE_SHARE: f64 = 0.75;
 /// The latest page of a replica.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) struct Page {
-    /// The numbers of the page.
+    /// The numbers of the page, of one of its engines in the mean.
     pub(super) sample: EngineSample,
+    /// The engines that the page is of: more than one with data parallelism within the pod. Each
+    /// has a batch and steps of its own, and requests are spread over them.
+    pub(super) engines: u32,
 }
 
 /// The pages of all replicas.
@@ -34,9 +37,10 @@ pub(super) struct Pages {
     pub(super) list: Vec<Option<Page>>,
     /// A pod with a page that lacks a series, and the series.
     pub(super) missing: Option<(String, String)>,
-    /// A pod with a page of several engines, and their number.
-    pub(super) several: Option<(String, u32)>,
-    /// A target that no bucket of a page can measure, and the shortest one that it can.
+    /// A pod with a page of several API servers.
+    pub(super) several_servers: Option<String>,
+    /// A target that no bucket of any page can measure, and the shortest one that they can. Where
+    /// some pages can, the others are of another version, as in a rollout.
     pub(super) not_measurable: Option<(PromiseTarget, f64)>,
     /// The times that were attained.
     pub(super) attained: Attained,
@@ -65,33 +69,52 @@ impl Pages {
             return pages;
         };
         let mut recent = [Buckets::default(), Buckets::default()];
+        let mut is_measured = false;
         let pods = replicas.reporting_pods.values().zip(&replicas.replica_of_reporting_pod);
         for (at, (pod, replica)) in pods.enumerate() {
             let answers = PodAnswers { measures: measures.all(), lookups, at };
             answers.add_recent(&mut recent);
-            match answers.page(&config.policy.promise, now) {
+            match answers.page(&config.policy, now) {
+                Ok(page) if page.has_several_servers => {
+                    pages.several_servers = Some(pod.name.clone());
+                }
                 Ok(page) if replicas.list[*replica].reporting_pods == 1 => {
                     pages.not_measurable = pages.not_measurable.or(page.not_measurable);
-                    if page.engines > 1 {
-                        pages.several = Some((pod.name.clone(), page.engines));
-                    }
-                    pages.list[*replica] = Some(Page { sample: page.sample });
+                    is_measured |= page.not_measurable.is_none();
+                    pages.list[*replica] = Some(page.page);
                 }
                 Err(Some(series)) => pages.missing = Some((pod.name.clone(), series)),
                 Ok(_) | Err(None) => {}
             }
         }
+        pages.not_measurable = pages.not_measurable.filter(|_| !is_measured);
         let [first_token, per_token] = recent.map(|it| it.quantile_if_enough(config.quantile));
-        pages.attained =
-            Attained { time_to_first_token: first_token, inter_token_latency: per_token };
+        // What the users get is what the role that does it has.
+        let role = config.policy.role;
+        pages.attained = Attained {
+            time_to_first_token: first_token.filter(|_| role != SloRole::Decode),
+            inter_token_latency: per_token.filter(|_| role != SloRole::Prefill),
+        };
         pages
     }
 }
 
+/// Returns the requests that a gateway holds and no replica has; `None` if a promise counts none,
+/// and if one of the gateway's pods has no sample beyond doubt.
+pub(super) fn queued(samples: &Samples) -> Option<f64> {
+    let source = samples.sources.iter().find(|it| it.is_active && !it.queued.is_empty())?;
+    let number = |lookup: &Lookup| match lookup {
+        Lookup::Sample(Sample { value: Value::Number(number), doubt: None, .. }) => Some(*number),
+        _ => None,
+    };
+    source.queued.iter().map(number).sum()
+}
+
 /// A page with what is remarkable about it.
 struct ReadPage {
-    sample: EngineSample,
-    engines: u32,
+    page: Page,
+    /// True if several API servers count each step.
+    has_several_servers: bool,
     not_measurable: Option<(PromiseTarget, f64)>,
 }
 
@@ -124,18 +147,22 @@ impl PodAnswers<'_> {
         let lookup = self.lookups.get(measure)?.get(self.at)?;
         let is_lacking = matches!(
             lookup,
-            Lookup::NoNumber(_) | Lookup::Contradicted(_) | Lookup::OtherEngine { .. }
+            Lookup::NoNumber(_)
+                | Lookup::NoSeries
+                | Lookup::Contradicted(_)
+                | Lookup::OtherEngine { .. }
         );
         is_lacking.then(|| self.measures[measure].recipe.series_name().to_owned())
     }
 
-    fn page(&self, promise: &Promise, now: Monotonic) -> Result<ReadPage, Option<String>> {
+    fn page(&self, policy: &SloPolicy, now: Monotonic) -> Result<ReadPage, Option<String>> {
         // The numbers are those of `SloMeasures::all`.
         let (running, age) = self.number(0)?;
         let number = |measure| self.number(measure).map(|(number, _)| number);
         let (waiting, kv_usage, kv_capacity) = (number(1)?, number(2)?, number(3)?);
         let queue_time = self.buckets(11)?;
         let per_token = self.buckets(12)?;
+        let (promise, role) = (&policy.promise, policy.role);
         let queue = QUEUE_SHARE * promise.time_to_first_token;
         let late = above(queue_time, queue).zip(above(per_token, promise.inter_token_latency));
         let shortest = |target, buckets: &Buckets, limit: f64, share: f64| {
@@ -147,24 +174,28 @@ impl PodAnswers<'_> {
                 || {
                     let limit = promise.inter_token_latency;
                     shortest(PromiseTarget::InterTokenLatency, per_token, limit, 1.0)
+                        .filter(|_| role != SloRole::Prefill)
                 },
             );
+        let engines = number(4).unwrap_or(1.0).round().max(1.0);
+        let each = |number: f64| number / engines;
+        let kv_capacity = each(kv_capacity);
         let sample = EngineSample {
             at: now.0.saturating_sub(age).as_secs_f64(),
-            waiting,
-            running,
+            waiting: each(waiting),
+            running: each(running),
             kv_tokens: Some(kv_usage * kv_capacity),
             kv_capacity: Some(kv_capacity),
-            steps: number(5)?,
-            prompt_tokens: number(6)?,
-            cached_tokens: number(7).unwrap_or_default(),
-            generated_tokens: number(8)?,
-            first_tokens: number(9)?,
-            finished: number(10)?,
-            late: late.map(|(queued, slow)| queued + slow),
+            steps: each(number(5)?),
+            prompt_tokens: each(number(6)?),
+            cached_tokens: each(number(7).unwrap_or_default()),
+            generated_tokens: each(number(8)?),
+            first_tokens: each(number(9)?),
+            finished: each(number(10)?),
+            late: late.map(|(queued, slow)| each(queued + slow)),
         };
-        let engines = number(4).unwrap_or(1.0).round() as u32;
-        Ok(ReadPage { sample, engines, not_measurable })
+        let page = Page { sample, engines: engines as u32 };
+        Ok(ReadPage { page, has_several_servers: number(15).is_err(), not_measurable })
     }
 
     /// Adds the events of the last minute.

@@ -19,6 +19,8 @@ const STEP: [f64; 4] = [0.017, 0.066e-3, 0.08e-3, 0.05e-6];
 const PROMPT: f64 = 1_155.0;
 const OUTPUT: f64 = 211.0;
 const CACHE: f64 = 284_000.0;
+/// The measure that only the page of a single API server has.
+const SINGLE_SERVER: usize = 15;
 /// The bounds of a time in the queue, and of one between two tokens.
 const BOUNDS: [f64; 6] = [0.01, 0.05, 0.1, 0.3, 1.5, f64::INFINITY];
 
@@ -35,6 +37,8 @@ struct Service {
     lacking: &'static [usize],
     engines: f64,
     cache: f64,
+    /// The requests that each pod of a gateway holds; `None` where one has no sample.
+    queued: Vec<Option<f64>>,
 }
 
 impl Service {
@@ -56,6 +60,7 @@ impl Service {
             lacking: &[],
             engines: 1.0,
             cache: CACHE,
+            queued: Vec::new(),
         }
     }
 
@@ -71,7 +76,7 @@ impl Service {
         while self.now < end {
             self.now += 5.0;
             self.serve(66.0 / 12.0 * 5.0);
-            let samples = Samples { sources: vec![self.source()] };
+            let samples = Samples { sources: vec![self.source(), self.gateway()] };
             let monotonic = Monotonic(Duration::from_secs_f64(self.now));
             let now = Now { wall: DateTime::UNIX_EPOCH, monotonic };
             let observed: Vec<_> = self.replicas.list.iter().map(ReplicaPods::state).collect();
@@ -102,25 +107,37 @@ impl Service {
         ]);
     }
 
+    fn gateway(&self) -> SourceSamples {
+        let lookup = |queued: &Option<f64>| match queued {
+            Some(queued) => sample(Value::Number(*queued)),
+            None => Lookup::Missing("connection refused".to_owned()),
+        };
+        SourceSamples {
+            is_active: true,
+            queued: self.queued.iter().map(lookup).collect(),
+            ..SourceSamples::inactive(SourceKind::OtherPods(Arc::default()))
+        }
+    }
+
     fn source(&self) -> SourceSamples {
-        let finished = self.counts[10];
+        let finished = self.engines * self.counts[10];
+        // The page has sums over its engines, but for the usage of their caches.
+        let of_one = |measure: usize| matches!(measure, 2 | 4);
+        let sum = |measure, number: f64| {
+            if of_one(measure) { number } else { self.engines * number }
+        };
         let buckets = BOUNDS.map(|bound| (bound, if bound < 0.05 { 0.0 } else { finished }));
         let buckets = Value::Buckets(Buckets::new(buckets).unwrap());
         let value = |measure: usize| match self.counts.get(measure) {
-            Some(number) => Value::Number(*number),
+            Some(number) => Value::Number(sum(measure, *number)),
+            None if measure == SINGLE_SERVER => Value::Number(1_795_475_069.5),
             None => buckets.clone(),
         };
         let lookup = |measure| {
             if self.lacking.contains(&measure) {
                 return Lookup::NoNumber("the page has no such series".to_owned());
             }
-            Lookup::Sample(Sample {
-                value: value(measure),
-                age: Duration::from_secs(1),
-                doubt: None,
-                found: Found::default(),
-                copies: 1,
-            })
+            sample(value(measure))
         };
         let all = |measure| vec![lookup(measure); self.replicas.list.len()];
         SourceSamples {
@@ -129,6 +146,34 @@ impl Service {
             ..SourceSamples::inactive(SourceKind::OwnPods)
         }
     }
+}
+
+fn sample(value: Value) -> Lookup {
+    let (age, found) = (Duration::from_secs(1), Found::default());
+    Lookup::Sample(Sample { value, age, doubt: None, found, copies: 1 })
+}
+
+#[test]
+fn requests_in_a_gateways_queue_have_arrived() {
+    let mut service = Service::usual();
+    service.queued = vec![Some(0.0), Some(0.0)];
+    service.run(1_800.0);
+    let arrivals = |service: &mut Service, growth: f64| {
+        for _ in 0..24 {
+            service.queued.iter_mut().flatten().for_each(|queued| *queued += growth);
+            service.run(5.0);
+        }
+        service.tracker.size().map_or(f64::NAN, |size| size.arrivals)
+    };
+    let calm = arrivals(&mut service, 0.0);
+    assert!((calm - 66.0).abs() < 1.0, "{calm}");
+    // Two pods, each with 50 requests more every 5 s.
+    let queued = arrivals(&mut service, 50.0);
+    assert!((queued - 86.0).abs() < 2.0, "{queued}");
+    // A queue that is known in part is not known, and no growth.
+    service.queued[1] = None;
+    let unknown = arrivals(&mut service, 50.0);
+    assert!((unknown - 66.0).abs() < 1.0, "{unknown}");
 }
 
 #[test]
@@ -185,6 +230,22 @@ fn a_page_without_a_prefix_cache_is_complete() {
 }
 
 #[test]
+fn the_engines_of_a_pod_are_learned_as_one_and_requests_are_those_of_all() {
+    let needed = |engines: f64| {
+        let mut service = Service::usual();
+        service.engines = engines;
+        service.run(1_800.0);
+        let size = service.tracker.size().unwrap();
+        ((size.arrivals / engines).round(), size.needed, format!("{:?}", size.model))
+    };
+    assert_eq!(needed(2.0), needed(1.0), "twice the load on twice the engines");
+    let mut service = Service::usual();
+    service.run(1_800.0);
+    service.engines = 2.0;
+    assert!(matches!(service.run(5.0), Verdict::Learning(_)), "another number is another engine");
+}
+
+#[test]
 fn another_kv_cache_is_another_engine() {
     let mut service = Service::usual();
     service.run(1_800.0);
@@ -214,9 +275,8 @@ fn a_promise_that_cannot_be_measured_or_kept_is_refused() {
 #[test]
 fn pages_that_are_not_learned_are_named() {
     let mut service = Service::usual();
-    service.engines = 2.0;
-    let several = Verdict::SeveralEngines { pod: "llm-11".to_owned(), engines: 2 };
-    assert_eq!(*service.run(600.0), several);
+    service.lacking = &[SINGLE_SERVER];
+    assert_eq!(*service.run(600.0), Verdict::SeveralServers { pod: "llm-11".to_owned() });
     assert_eq!(service.tracker.promised(), None);
     let slo = json!({"timeToFirstTokenMilliseconds": 2000, "interTokenLatencyMilliseconds": 100});
     assert_eq!(*Service::new(&slo, "SGLang").run(60.0), Verdict::NoSeries);

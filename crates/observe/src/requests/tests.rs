@@ -50,6 +50,7 @@ fn source(requests: Vec<Lookup>, latency: Vec<Lookup>) -> SourceSamples {
         sleep: Default::default(),
         vitals: crate::samples::VitalLookups::default(),
         slo: Vec::new(),
+        queued: Vec::new(),
     }
 }
 

@@ -19,7 +19,7 @@ use llm_autoscaler_core::{Milli, Monotonic, Profile};
 use llm_autoscaler_engines::{Measure, exposition::Value};
 use llm_autoscaler_observe::{
     pod::{Members, Pod},
-    samples::{Lookup, Samples, SourceKind, SourceSamples},
+    samples::{Lookup, NO_SERIES, Samples, SourceKind, SourceSamples},
 };
 use tokio::sync::Notify;
 
@@ -334,6 +334,7 @@ fn outcome(sources: &[SourceSamples], pod: usize, needed: &mut [bool]) -> Outcom
                 (_, Some(doubt)) => Outcome::None(doubt.clone()),
                 _ => Outcome::None("its value is not a number".to_owned()),
             },
+            Some(Lookup::NoSeries) => Outcome::None(NO_SERIES.to_owned()),
             Some(Lookup::Contradicted(reason)) => return Outcome::None(reason.clone()),
             Some(Lookup::Pending { error: None }) => Outcome::Pending,
             Some(

@@ -1,6 +1,6 @@
 //! The body of a response, read within a limit and the budget of memory.
 
-use crate::sampling::{error::FetchProblem, memory::Reservation};
+use crate::sampling::{error::FetchProblem, memory::Reservation, response::LONGEST_HEAD};
 
 /// The smallest capacity of a body, in bytes.
 const SMALLEST: usize = 16 << 10;
@@ -51,6 +51,41 @@ impl Body {
         self.bytes.reserve_exact(capacity - self.bytes.len());
         self.bytes.extend_from_slice(part);
         Ok(())
+    }
+
+    /// Returns the bytes with room for more of them: for `left` if it is known how many are to come,
+    /// and for one at least.
+    ///
+    /// # Errors
+    /// The body is larger than its limit with the head of a response, or than the memory that is
+    /// left.
+    pub(crate) fn room(&mut self, left: Option<usize>) -> Result<&mut Vec<u8>, FetchProblem> {
+        let (length, capacity) = (self.bytes.len(), self.bytes.capacity());
+        let most = self.limit + LONGEST_HEAD;
+        if length >= most {
+            return Err(FetchProblem::TooLarge(self.limit));
+        }
+        let needed = (length + left.unwrap_or(1).max(1)).min(most);
+        let wanted = if needed <= capacity {
+            capacity
+        } else if left.is_some() {
+            needed
+        } else {
+            // What the latest page took is reserved, so that one read may have all of this one.
+            needed.max(2 * capacity).max(self.memory.bytes()).clamp(SMALLEST, most)
+        };
+        let mut wanted = wanted;
+        if self.memory.grow_to(self.per_byte * wanted).is_err() {
+            wanted = needed.max(capacity);
+            self.memory.grow_to(self.per_byte * wanted)?;
+        }
+        self.bytes.reserve_exact(wanted - length);
+        Ok(&mut self.bytes)
+    }
+
+    /// Returns the size of the largest body, in bytes.
+    pub(crate) fn limit(&self) -> usize {
+        self.limit
     }
 
     /// Returns the bytes.

@@ -1,7 +1,7 @@
 //! A connection to one pod, kept open between frequent scrapes.
 //!
-//! A general HTTP client costs a connection pool and large buffers for each of thousands of pods.
-//! This one has neither.
+//! A general HTTP client costs a connection pool, a task and a buffer for each of thousands of
+//! connections. This one reads a page in the task that scrapes it, into the page's own memory.
 
 use std::{
     io::Read,
@@ -11,16 +11,15 @@ use std::{
 };
 
 use flate2::read::MultiGzDecoder;
-use http_body_util::{BodyExt, Empty};
 use hyper::{
-    Request, Response,
-    body::{Bytes, Incoming},
-    client::conn::http1::{self, SendRequest},
     header,
+    http::uri::{InvalidUri, PathAndQuery},
 };
-use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
-use tokio::{io, net::TcpStream, task::JoinHandle};
+use tokio::{
+    io::{self, AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use crate::{
@@ -28,13 +27,12 @@ use crate::{
         body::Body,
         egress::Egress,
         error::FetchProblem,
-        tls_hint::{is_of_plain_server, is_of_tls_server},
+        response::Response,
+        tls_hint::{is_of_plain_server, is_of_tls, is_of_tls_server},
     },
     user_agent::Component,
 };
 
-/// The size of a connection's read buffer, in bytes.
-const BUFFER: usize = 8 << 10;
 /// The header Accept prefers Prometheus' text format, which has no exemplars. It does not name
 /// `OpenMetrics`, because many exporters would prefer it then, although a page in it is accepted.
 /// There is no header Accept-Encoding, because compression costs the engine more than it saves;
@@ -53,7 +51,7 @@ pub(crate) struct Address {
     /// Uses TLS if true.
     pub(crate) tls: bool,
     /// The path of the URL.
-    pub(crate) path: String,
+    pub(crate) path: Arc<str>,
 }
 
 impl Address {
@@ -79,36 +77,78 @@ pub(crate) struct RequestConfig {
 
 /// A connection that is opened when it is needed.
 #[derive(Debug, Default)]
-pub(crate) struct Connection(Option<Open>);
+pub(crate) struct Connection(Option<Stream>);
 
+/// An open connection.
 #[derive(Debug)]
-struct Open {
-    sender: SendRequest<Empty<Bytes>>,
-    task: JoinHandle<Result<(), hyper::Error>>,
+enum Stream {
+    Plain(TcpStream),
+    Tls(Box<TlsStream<TcpStream>>),
 }
 
-impl Open {
-    async fn send(
+/// The failure of a request.
+struct Failure {
+    problem: FetchProblem,
+    /// The server may have closed the idle connection before the request.
+    is_unanswered: bool,
+}
+
+impl Stream {
+    async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        match self {
+            Self::Plain(stream) => stream.write_all(bytes).await,
+            Self::Tls(stream) => {
+                stream.write_all(bytes).await?;
+                stream.flush().await
+            }
+        }
+    }
+
+    async fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        match self {
+            Self::Plain(stream) => stream.read_buf(buffer).await,
+            Self::Tls(stream) => stream.read_buf(buffer).await,
+        }
+    }
+
+    /// Sends a request, and reads the response into `page`. Returns true if the connection may be
+    /// used again.
+    async fn exchange(&mut self, request: &[u8], page: &mut Body) -> Result<bool, Failure> {
+        let mut has_begun = false;
+        let exchanged = self.try_exchange(request, page, &mut has_begun).await;
+        exchanged.map_err(|problem| Failure { problem, is_unanswered: !has_begun })
+    }
+
+    /// Like [`Self::exchange`]; `has_begun` is true as soon as the server has answered something.
+    async fn try_exchange(
         &mut self,
-        request: Request<Empty<Bytes>>,
-    ) -> Result<Response<Incoming>, hyper::Error> {
-        self.sender.ready().await?;
-        self.sender.send_request(request).await
-    }
-
-    /// Returns the problem of a request that has failed. With TLS 1.3 a server refuses the client's
-    /// certificate after the handshake: a request may find the connection closed, and the reason is
-    /// the connection's.
-    async fn problem(&mut self, error: hyper::Error) -> FetchProblem {
-        let has_ended = error.is_closed() || error.is_canceled();
-        let ended = if has_ended { (&mut self.task).await.ok() } else { None };
-        network(ended.and_then(Result::err).unwrap_or(error))
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.task.abort();
+        request: &[u8],
+        page: &mut Body,
+        has_begun: &mut bool,
+    ) -> Result<bool, FetchProblem> {
+        let (mut response, limit) = (Response::default(), page.limit());
+        // With TLS 1.3 a server refuses the client's certificate after the handshake: the request
+        // may find the connection closed, and what can still be read has the reason.
+        let sent = self.write(request).await.err();
+        loop {
+            let left = response.left(page.bytes());
+            let buffer = page.room(left)?;
+            let read = match (self.read(buffer).await, &sent) {
+                (Ok(0), Some(sent)) => return Err(network(sent)),
+                (Err(error), Some(sent)) if !is_of_tls(&error) => return Err(network(sent)),
+                (read, _) => read.map_err(|error| network(&error))?,
+            };
+            *has_begun |= read > 0;
+            if read == 0 {
+                response.end()?;
+                finish(&response, page)?;
+                return Ok(false);
+            }
+            if response.advance(buffer, limit)? {
+                finish(&response, page)?;
+                return Ok(response.is_kept);
+            }
+        }
     }
 }
 
@@ -137,7 +177,7 @@ impl Connection {
         };
         // A TLS server closes a connection without TLS, answers in TLS, or with a status of 400.
         let is_suspect = matches!(problem, FetchProblem::Network(_) | FetchProblem::Status(400));
-        if is_suspect && !address.tls && speaks_tls(address, config).await {
+        if is_suspect && !address.tls && Box::pin(speaks_tls(address, config)).await {
             return Err(FetchProblem::SpeaksTls(problem.to_string()));
         }
         Err(problem)
@@ -150,74 +190,74 @@ impl Connection {
         keep: bool,
         page: &mut Body,
     ) -> Result<(), FetchProblem> {
-        let kept = self.0.take();
-        let was_kept = kept.is_some();
-        let mut open = match kept {
-            Some(open) => open,
-            None => open_to(address, config).await?,
+        let request = request(address, config, keep)?;
+        let kept = match self.0.take() {
+            Some(mut kept) => match kept.exchange(&request, page).await {
+                Err(Failure { is_unanswered: true, .. }) => None,
+                exchanged => Some((exchanged, kept)),
+            },
+            None => None,
         };
-        let response = match open.send(request(address, config, keep)?).await {
-            Ok(response) => response,
-            // The server has closed the idle connection.
-            Err(error)
-                if was_kept
-                    && (error.is_canceled()
-                        || error.is_closed()
-                        || error.is_incomplete_message()) =>
-            {
-                open = open_to(address, config).await?;
-                match open.send(request(address, config, keep)?).await {
-                    Ok(response) => response,
-                    Err(error) => return Err(open.problem(error).await),
-                }
+        let (exchanged, stream) = match kept {
+            Some(kept) => kept,
+            None => {
+                let mut stream = open(address, config).await?;
+                (stream.exchange(&request, page).await, stream)
             }
-            Err(error) => return Err(open.problem(error).await),
         };
-        read_body(response, page).await?;
-        if keep {
-            self.0 = Some(open);
-        }
+        let may_keep = exchanged.map_err(|failure| failure.problem)?;
+        self.0 = (keep && may_keep).then_some(stream);
         Ok(())
     }
 }
 
-fn request(
-    address: &Address,
-    config: &RequestConfig,
-    keep: bool,
-) -> Result<Request<Empty<Bytes>>, FetchProblem> {
+/// Returns the head of a request, which has no body.
+fn request(address: &Address, config: &RequestConfig, keep: bool) -> Result<Vec<u8>, FetchProblem> {
+    let path: PathAndQuery =
+        address.path.parse().map_err(|error: InvalidUri| network(&io::Error::other(error)))?;
     let host = SocketAddr::new(address.ip, address.port).to_string();
-    let mut request = Request::get(&address.path)
-        .header(header::HOST, host)
-        .header(header::USER_AGENT, Component::Scrape.user_agent())
-        .header(header::ACCEPT, ACCEPT)
-        .body(Empty::new())
-        .map_err(network)?;
-    let headers = request.headers_mut();
-    if !keep {
-        headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
+    let own = [
+        (header::HOST, &*host),
+        (header::USER_AGENT, Component::Scrape.user_agent()),
+        (header::ACCEPT, ACCEPT),
+        (header::CONNECTION, if keep { "" } else { "close" }),
+    ];
+    let mut head = format!("GET {path} HTTP/1.1\r\n").into_bytes();
+    let mut add = |name: &header::HeaderName, value: &[u8]| {
+        for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
+            head.extend_from_slice(part);
+        }
+    };
+    let is_replaced = |name: &header::HeaderName| config.headers.contains_key(name);
+    for (name, value) in own.iter().filter(|(name, value)| !value.is_empty() && !is_replaced(name))
+    {
+        add(name, value.as_bytes());
     }
     for (name, value) in &config.headers {
-        headers.insert(name, value.clone());
+        add(name, value.as_bytes());
     }
-    Ok(request)
+    head.extend_from_slice(b"\r\n");
+    Ok(head)
 }
 
-async fn open_to(address: &Address, config: &RequestConfig) -> Result<Open, FetchProblem> {
+async fn open(address: &Address, config: &RequestConfig) -> Result<Stream, FetchProblem> {
     config.egress.check_address(SocketAddr::new(address.ip, address.port))?;
-    let stream = TcpStream::connect((address.ip, address.port)).await.map_err(network)?;
-    stream.set_nodelay(true).map_err(network)?;
+    let connected = TcpStream::connect((address.ip, address.port)).await;
+    let stream = connected.map_err(|error| network(&error))?;
     if !address.tls {
-        return handshake(stream).await;
+        return Ok(Stream::Plain(stream));
     }
-    let stream = tls_stream(address, config, stream).await;
+    // A request without TLS is one write, which nothing delays; a handshake has several.
+    stream.set_nodelay(true).map_err(|error| network(&error))?;
+    // In a box, because few pages need this large future.
+    let stream = Box::pin(tls_stream(address, config, stream)).await;
     let problem = |error: io::Error| match FetchProblem::network(&error) {
         FetchProblem::Network(text) if is_of_plain_server(&error) => {
             FetchProblem::SpeaksNoTls(text)
         }
         problem => problem,
     };
-    handshake(stream.map_err(problem)?).await
+    stream.map(|stream| Stream::Tls(Box::new(stream))).map_err(problem)
 }
 
 async fn tls_stream(
@@ -244,35 +284,13 @@ async fn speaks_tls(address: &Address, config: &RequestConfig) -> bool {
     }
 }
 
-async fn handshake<S>(stream: S) -> Result<Open, FetchProblem>
-where
-    S: io::AsyncRead + io::AsyncWrite + Unpin + Send + 'static,
-{
-    let mut builder = http1::Builder::new();
-    builder.read_buf_exact_size(Some(BUFFER));
-    let (sender, connection) = builder.handshake(TokioIo::new(stream)).await.map_err(network)?;
-    Ok(Open { sender, task: tokio::spawn(connection) })
-}
-
-/// Appends the body to `page`, decompressed. If the response declares its length or is chunked, its
-/// end proves that the last line is complete.
-async fn read_body(response: Response<Incoming>, page: &mut Body) -> Result<(), FetchProblem> {
-    let (head, mut body) = response.into_parts();
-    if head.status != hyper::StatusCode::OK {
-        let location = head.headers.get(header::LOCATION).map(header::HeaderValue::as_bytes);
-        return Err(FetchProblem::status(head.status.as_u16(), location));
-    }
-    while let Some(frame) = body.frame().await {
-        let Ok(data) = frame.map_err(network)?.into_data() else { continue };
-        page.push(&data)?;
-    }
-    let framing = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
-    let mut is_complete = framing.iter().any(|name| head.headers.contains_key(name));
-    if head.headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding == "gzip") {
+/// Completes a page: it is decompressed, and the end of its last line is added where it is there in
+/// full, because the parser rejects a last line without an end.
+fn finish(response: &Response, page: &mut Body) -> Result<(), FetchProblem> {
+    if response.is_gzip {
         decompress(page)?;
-        is_complete = true;
     }
-    // The parser rejects a last line without an end, which may be cut off. This one is not.
+    let is_complete = response.is_framed || response.is_gzip;
     if is_complete && page.bytes().last().is_some_and(|byte| *byte != b'\n') {
         page.push(b"\n")?;
     }
@@ -285,15 +303,15 @@ fn decompress(page: &mut Body) -> Result<(), FetchProblem> {
     let mut decoder = MultiGzDecoder::new(compressed.bytes());
     let mut part = [0; 8 << 10];
     loop {
-        match decoder.read(&mut part).map_err(network)? {
+        match decoder.read(&mut part).map_err(|error| network(&error))? {
             0 => return Ok(()),
             length => page.push(&part[..length])?,
         }
     }
 }
 
-fn network(error: impl std::error::Error + 'static) -> FetchProblem {
-    FetchProblem::network(&error)
+fn network(error: &io::Error) -> FetchProblem {
+    FetchProblem::network(error)
 }
 
 #[cfg(test)]

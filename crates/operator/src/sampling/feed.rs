@@ -21,7 +21,7 @@ pub(crate) struct SubscriberId(u64);
 /// A page or a server, and the state that its task shares with the subscribers.
 pub(crate) struct Feed<K, S> {
     /// The page or the server.
-    pub(crate) key: K,
+    pub(crate) key: Arc<K>,
     state: Mutex<S>,
     /// Notified when a subscription begins or changes, so that a shorter interval counts at once.
     pub(crate) changed: Notify,
@@ -45,13 +45,16 @@ pub(crate) trait FeedState: Default {
 /// The feeds that have subscribers. The first subscription starts a feed's task, and the end of the
 /// last one ends it.
 pub(crate) struct FeedRegistry<K, S> {
-    feeds: Mutex<HashMap<K, RunningFeed<K, S>>>,
+    feeds: Mutex<Feeds<K, S>>,
     next_subscriber: AtomicU64,
 }
 
+/// The feeds, by the keys that they have themselves.
+type Feeds<K, S> = HashMap<Arc<K>, RunningFeed<K, S>>;
+
 struct RunningFeed<K, S> {
     feed: Arc<Feed<K, S>>,
-    task: Option<AbortHandle>,
+    task: AbortHandle,
 }
 
 impl<K: Hash, S> Feed<K, S> {
@@ -110,7 +113,7 @@ impl<K: Clone + Eq + Hash, S: FeedState> FeedRegistry<K, S> {
         F: Future<Output = ()> + Send + 'static,
     {
         let mut feeds = lock(&self.feeds);
-        let may_run = feeds.contains_key(key) || has_room(&mut feeds.keys());
+        let may_run = feeds.contains_key(key) || has_room(&mut feeds.keys().map(Arc::as_ref));
         may_run.then(|| subscribe(&mut feeds, subscriber, key, subscription, run))
     }
 
@@ -129,16 +132,14 @@ impl<K: Clone + Eq + Hash, S: FeedState> FeedRegistry<K, S> {
             state.has_subscribers()
         };
         if !is_used {
-            if let Some(task) = task {
-                task.abort();
-            }
+            task.abort();
             feeds.remove(key);
         }
     }
 }
 
 fn subscribe<K, S, F>(
-    feeds: &mut HashMap<K, RunningFeed<K, S>>,
+    feeds: &mut Feeds<K, S>,
     subscriber: SubscriberId,
     key: &K,
     subscription: S::Subscription,
@@ -149,13 +150,17 @@ where
     S: FeedState,
     F: Future<Output = ()> + Send + 'static,
 {
-    let running = feeds.entry(key.clone()).or_insert_with(|| {
-        let (state, changed) = (Mutex::default(), Notify::new());
-        RunningFeed { feed: Arc::new(Feed { key: key.clone(), state, changed }), task: None }
-    });
-    let feed = running.feed.clone();
+    let feed = if let Some(running) = feeds.get(key) {
+        running.feed.clone()
+    } else {
+        let (key, changed) = (Arc::new(key.clone()), Notify::new());
+        Arc::new(Feed { key, state: Mutex::default(), changed })
+    };
     feed.state().subscribe(subscriber, subscription);
-    running.task.get_or_insert_with(|| tokio::spawn(run(feed.clone())).abort_handle());
+    if !feeds.contains_key(key) {
+        let task = tokio::spawn(run(feed.clone())).abort_handle();
+        feeds.insert(feed.key.clone(), RunningFeed { feed: feed.clone(), task });
+    }
     feed.changed.notify_one();
     feed
 }

@@ -76,7 +76,7 @@ impl MemoryBudget {
     }
 
     /// Returns the budget for one namespace.
-    pub(crate) fn of(&self, namespace: &str) -> NamespaceBudget {
+    pub(crate) fn of(&self, namespace: impl Into<Arc<str>>) -> NamespaceBudget {
         NamespaceBudget { budget: self.clone(), namespace: namespace.into() }
     }
 }

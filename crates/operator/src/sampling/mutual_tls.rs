@@ -31,7 +31,7 @@ use crate::{
         egress::{Egress, EgressRules},
         error::{FetchError, FetchProblem},
         memory::NamespaceBudget,
-        page_state::Timing,
+        page_state::{PageKey, Timing},
         scrape::Scraper,
     },
 };
@@ -201,9 +201,18 @@ impl ClientSecret {
     }
 }
 
-async fn scrape(scraper: &mut Scraper) -> Result<String, FetchError> {
+/// Returns a scraper of the page of a server.
+fn scraper_of(server: &TlsServer, access: Arc<Access>) -> Scraper {
+    let ip = [127, 0, 0, 1].into();
+    let address = Address { ip, port: server.port, tls: true, path: "/".into() };
+    let (namespace, pod_uid) = ("ns".into(), "1".to_owned());
+    let page = PageKey { namespace, pod_uid, address, access };
+    Scraper::new(Arc::new(page), NamespaceBudget::plenty())
+}
+
+async fn scrape(secret: &ClientSecret, scraper: &mut Scraper) -> Result<String, FetchError> {
     let timing = Timing { interval: Duration::from_secs(1), timeout: Duration::from_secs(5) };
-    let page = scraper.scrape(&timing, Vec::new()).await;
+    let page = scraper.scrape(&secret.credentials, &timing, Vec::new()).await;
     page.map(|page| String::from_utf8(page.bytes().to_vec()).unwrap())
 }
 
@@ -213,37 +222,28 @@ async fn a_page_that_demands_a_client_certificate_is_scraped_with_it_and_after_i
         let (first, second) = (Arc::new(Authority::new("first")), Authority::new("second"));
         let server = TlsServer::start(&first, version, "a 1\n").await;
         let secret = ClientSecret::new(&first).await;
-        let scraper = |with_certificate| {
-            let address = Address {
-                ip: [127, 0, 0, 1].into(),
-                port: server.port,
-                tls: true,
-                path: "/".into(),
-            };
-            let access = ClientSecret::access(with_certificate);
-            let (credentials, memory) = (secret.credentials.clone(), NamespaceBudget::plenty());
-            Scraper::new(credentials, "ns".to_owned(), access, address, memory)
-        };
+        let scraper =
+            |with_certificate| scraper_of(&server, ClientSecret::access(with_certificate));
 
-        let error = scrape(&mut scraper(false)).await.unwrap_err().to_string();
+        let error = scrape(&secret, &mut scraper(false)).await.unwrap_err().to_string();
         let hint = "the server demands a client certificate: set tlsConfig.cert and \
                     tlsConfig.keySecret of the source";
         assert!(error.ends_with(hint), "{version:?}: {error}");
 
         let mut scraper = scraper(true);
         let reads = secret.reads();
-        assert_eq!(scrape(&mut scraper).await.unwrap(), "a 1\n", "{version:?}");
+        assert_eq!(scrape(&secret, &mut scraper).await.unwrap(), "a 1\n", "{version:?}");
         assert_eq!(secret.reads(), reads + 1, "certificate, key and CA are read at once");
 
         // The Secret is rotated, and the server accepts only the new certificate.
         let (certificate, key) = second.client();
         secret.set(&first.pem, &certificate, &key);
         server.trust(&second);
-        let error = scrape(&mut scraper).await.unwrap_err();
+        let error = scrape(&secret, &mut scraper).await.unwrap_err();
         let FetchError::Request { problem: FetchProblem::CertificateRefused(_), .. } = error else {
             panic!("{version:?}: {error}")
         };
-        assert_eq!(scrape(&mut scraper).await.unwrap(), "a 1\n", "{version:?}");
+        assert_eq!(scrape(&secret, &mut scraper).await.unwrap(), "a 1\n", "{version:?}");
     }
 }
 
@@ -258,11 +258,8 @@ async fn a_page_behind_a_mesh_is_scraped_with_a_workloads_certificate() {
         let (certificate, key) = authority.issue("spiffe://cluster.local/ns/ns/sa/metrics");
         secret.set(&authority.pem, &certificate.pem(), &key.serialize_pem());
         let scrape = async |access: Arc<Access>| {
-            let ip = [127, 0, 0, 1].into();
-            let address = Address { ip, port: server.port, tls: true, path: "/".into() };
-            let (credentials, memory) = (secret.credentials.clone(), NamespaceBudget::plenty());
-            let mut scraper = Scraper::new(credentials, "ns".to_owned(), access, address, memory);
-            scrape(&mut scraper).await.map_err(|error| error.to_string())
+            let mut scraper = scraper_of(&server, access);
+            scrape(&secret, &mut scraper).await.map_err(|error| error.to_string())
         };
         let without_check = |with_certificate| {
             let mut access = (*ClientSecret::access(with_certificate)).clone();

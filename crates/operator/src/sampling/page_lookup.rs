@@ -5,13 +5,14 @@ use std::{sync::Arc, time::Duration};
 use llm_autoscaler_api::ScrapeConfig;
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{
-    Engine, Measure, Program,
+    Absence, Engine, Measure, Program,
     exposition::{LabelMismatch, Value},
 };
 use llm_autoscaler_observe::samples::{Lookup, Sample};
 
 use crate::sampling::{
     connection::Address,
+    known_measure::Oddity,
     page_absence::PageHint,
     page_state::{PageState, STALE_INTERVALS},
 };
@@ -35,7 +36,8 @@ impl PageLookup<'_> {
     pub(super) fn sample(&self, state: &PageState, measure: &Arc<Measure>) -> Lookup {
         let age = state.valid_at().map(|at| self.now.since(at));
         let age = age.filter(|age| *age <= self.stale_after());
-        let (Some(age), Some((track, found))) = (age, state.track(measure)) else {
+        let (Some(age), Some((track, Oddity { found, flaws }))) = (age, state.track(measure))
+        else {
             return match state.error() {
                 Some(error) => Lookup::Missing(error.to_string()),
                 None if state.is_refused(measure) => Lookup::Missing(self.text(
@@ -59,7 +61,6 @@ impl PageLookup<'_> {
             return Lookup::Missing(reason);
         }
         let value = track.value();
-        let flaws = state.flaws(measure);
         if let Some(contradiction) = flaws.contradiction {
             let text = contradiction.describe(&measure.recipe);
             return Lookup::Contradicted(self.text(&text));
@@ -71,7 +72,11 @@ impl PageLookup<'_> {
             let not_finite =
                 not_finite.map(|not_finite| self.text(&not_finite.describe(&measure.recipe)));
             let reason = error.or(not_finite);
-            return reason.map_or_else(|| self.absent(state, measure), Lookup::NoNumber);
+            let absent = || match measure.recipe.absence() {
+                Absence::Usual | Absence::LeftOut if state.has_usual_absences() => Lookup::NoSeries,
+                _ => self.absent(state, measure),
+            };
+            return reason.map_or_else(absent, Lookup::NoNumber);
         }
         let young = || self.text("too few samples so far for a scale-down");
         let doubt = failed.or_else(|| track.is_young().then(young));

@@ -1,25 +1,21 @@
 //! The state of one metrics page: the subscriptions to it, and its samples.
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use llm_autoscaler_api::Access;
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{
     Absence, Measure, Program, Track,
-    exposition::{Contradiction, Extract, LabelMismatch, NotFinite, Value},
+    exposition::{Extract, LabelMismatch},
     recognize_program,
 };
-use llm_autoscaler_observe::samples::Found;
 use tokio::sync::Notify;
 
 use crate::sampling::{
     connection::Address,
     error::{FetchError, FetchProblem},
     feed::{FeedState, SubscriberId},
+    known_measure::{Known, Oddity},
     measure_set::{MeasureSet, MeasureSets, address, affordable, distinct, of_measures},
     memory::{NamespaceBudget, Reservation},
     page_absence::{Instead, PageHint},
@@ -46,7 +42,7 @@ const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct PageKey {
     /// The pod's namespace.
-    pub(crate) namespace: String,
+    pub(crate) namespace: Arc<str>,
     /// The pod's UID. A pod that is created anew is another pod, even at the same address.
     pub(crate) pod_uid: String,
     /// The address of the page.
@@ -71,7 +67,8 @@ pub(crate) struct PageSubscription {
 /// The subscriptions to a page, and its samples.
 #[derive(Default)]
 pub(crate) struct PageState {
-    subscriptions: HashMap<SubscriberId, PageSubscription>,
+    /// One for each subscriber, the oldest first. Most pages have a single one.
+    subscriptions: Vec<(SubscriberId, PageSubscription)>,
     /// True if the measures of the subscriptions may differ from `measures`. They are merged once,
     /// before the next scrape, however many subscriptions have changed until then.
     has_changed: bool,
@@ -98,30 +95,6 @@ pub(crate) struct PageState {
     looks_like: Option<Program>,
     /// The place of the first measure of which an absence is explained next.
     next_explained: usize,
-}
-
-/// What is known of one measure of a page.
-#[derive(Debug)]
-struct Known {
-    /// The past.
-    track: Track,
-    /// The way in which it was found on the last valid page.
-    found: Found,
-    /// The flaws of its series on the last valid page.
-    flaws: Flaws,
-    /// True if the last valid page did not have it.
-    is_absent: bool,
-    /// What the page had instead, once that was looked for.
-    absence: Option<Box<Instead>>,
-}
-
-/// The reasons why the series of a measure are on a page and have no value.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Flaws {
-    /// The page's type of a series, if it contradicts the measure's kind.
-    pub(crate) contradiction: Option<Contradiction>,
-    /// A series that is NaN or infinite.
-    pub(crate) not_finite: Option<NotFinite>,
 }
 
 /// The interval and the timeout that serve all subscribers.
@@ -152,12 +125,21 @@ impl FeedState for PageState {
 
     fn subscribe(&mut self, subscriber: SubscriberId, subscription: PageSubscription) {
         let measures = subscription.measures.clone();
-        let former = self.subscriptions.insert(subscriber, subscription);
+        let former = match self.subscriptions.binary_search_by_key(&subscriber, |known| known.0) {
+            Ok(place) => Some(std::mem::replace(&mut self.subscriptions[place].1, subscription)),
+            Err(place) => {
+                self.subscriptions.reserve_exact(1);
+                self.subscriptions.insert(place, (subscriber, subscription));
+                None
+            }
+        };
         self.has_changed |= former.is_none_or(|former| !Arc::ptr_eq(&former.measures, &measures));
     }
 
     fn unsubscribe(&mut self, subscriber: SubscriberId) {
-        self.has_changed |= self.subscriptions.remove(&subscriber).is_some();
+        let before = self.subscriptions.len();
+        self.subscriptions.retain(|known| known.0 != subscriber);
+        self.has_changed |= self.subscriptions.len() < before;
     }
 
     fn has_subscribers(&self) -> bool {
@@ -208,6 +190,12 @@ impl PageState {
         self.is_empty
     }
 
+    /// Returns true if the last valid page is one of the program that was expected, as far as is
+    /// known: what it lacks is missing on such pages too.
+    pub(crate) fn has_usual_absences(&self) -> bool {
+        !self.is_empty && self.looks_like.is_none()
+    }
+
     /// Returns the series that the last valid page has with other labels than those of an absent
     /// measure.
     pub(crate) fn mismatch(&self, measure: &Arc<Measure>) -> Option<&LabelMismatch> {
@@ -219,16 +207,11 @@ impl PageState {
         self.known(measure)?.absence.as_ref().map(|absence| &absence.hint)
     }
 
-    /// Returns the past of a measure, and the way in which it was found on the last valid page.
-    /// `None` if there was no valid page.
-    pub(crate) fn track(&self, measure: &Arc<Measure>) -> Option<(&Track, Found)> {
+    /// Returns the past of a measure, and what is unusual about it on the last valid page. `None` if
+    /// there was no valid page.
+    pub(crate) fn track(&self, measure: &Arc<Measure>) -> Option<(&Track, Oddity)> {
         let known = self.valid_at.and_then(|_| self.known(measure))?;
-        Some((&known.track, known.found))
-    }
-
-    /// Returns the flaws of a measure's series on the last valid page.
-    pub(crate) fn flaws(&self, measure: &Arc<Measure>) -> Flaws {
-        self.known(measure).map(|known| known.flaws).unwrap_or_default()
+        Some((&known.track, known.oddity()))
     }
 
     /// Returns true if others have as many measures of the page as it may have, so that this one is
@@ -262,7 +245,7 @@ impl PageState {
 
     /// Returns the shortest interval and the longest timeout of the subscribers.
     pub(crate) fn timing(&self) -> Timing {
-        let subscriptions = self.subscriptions.values();
+        let subscriptions = self.subscriptions.iter().map(|(_, subscription)| subscription);
         let interval = subscriptions.clone().map(|subscription| subscription.interval).min();
         let interval = interval.unwrap_or(DEFAULT_INTERVAL);
         let timeout = subscriptions.map(|subscription| subscription.timeout).max();
@@ -289,7 +272,7 @@ impl PageState {
             self.forget_pasts();
         }
         self.scraped = Some(measures);
-        self.subscriptions.values().map(|subscription| subscription.wake.clone()).collect()
+        self.subscriptions.iter().map(|(_, subscription)| subscription.wake.clone()).collect()
     }
 
     fn known(&self, measure: &Arc<Measure>) -> Option<&Known> {
@@ -351,17 +334,16 @@ impl PageState {
 
     /// Returns true if the last valid page is so long ago that no subscriber uses its samples.
     fn is_old(&self, now: Monotonic) -> bool {
-        let used_for = |it: &PageSubscription| STALE_INTERVALS * it.interval + it.timeout;
-        let used_for = self.subscriptions.values().map(used_for).max().unwrap_or_default();
+        let used_for = |(_, it): &(_, PageSubscription)| STALE_INTERVALS * it.interval + it.timeout;
+        let used_for = self.subscriptions.iter().map(used_for).max().unwrap_or_default();
         self.valid_at.is_some_and(|at| now.since(at) > used_for.max(FORGOTTEN_AFTER))
     }
 
     /// Merges the measures of all subscribers. Measures that stay keep their past.
     fn merge_measures(&mut self, budget: &NamespaceBudget, sets: &MeasureSets) {
         // The oldest subscriptions come first, so that the same measures are refused each time.
-        let mut subscriptions: Vec<_> = self.subscriptions.iter().collect();
-        subscriptions.sort_unstable_by_key(|(subscriber, _)| **subscriber);
-        let wanted = subscriptions.iter().flat_map(|(_, subscription)| &*subscription.measures);
+        let wanted =
+            self.subscriptions.iter().flat_map(|(_, subscription)| &*subscription.measures);
         let mut measures = distinct(wanted);
         let memory = self.memory.get_or_insert_with(|| budget.empty());
         let most = measures.len().min(MOST_MEASURES);
@@ -376,7 +358,7 @@ impl PageState {
         {
             return;
         }
-        let intervals = self.subscriptions.values().map(|subscription| subscription.interval);
+        let intervals = self.subscriptions.iter().map(|(_, subscription)| subscription.interval);
         let gap = intervals.max().unwrap_or_default() * STALE_INTERVALS;
         let mut former: Vec<_> = std::mem::take(&mut self.known).into_iter().map(Some).collect();
         let known = measures.iter().map(|measure| {
@@ -385,32 +367,6 @@ impl PageState {
         });
         self.known = known.collect();
         self.measures = sets.get(measures);
-    }
-}
-
-impl Known {
-    fn new(measure: &Measure, gap: Duration) -> Self {
-        let track = Track::new(measure.recipe.kind(), measure.window, gap);
-        let (found, flaws) = (Found::default(), Flaws::default());
-        Self { track, found, flaws, is_absent: false, absence: None }
-    }
-
-    fn record(&mut self, extract: &Extract, at: Monotonic) {
-        let Extract { value, alternative, ambiguous, contradiction, not_finite } = extract;
-        self.is_absent = *value == Value::Absent;
-        if !self.is_absent {
-            self.absence = None;
-        }
-        // A number of another kind means something else: a total instead of a rate.
-        let value = if contradiction.is_some() { &Value::Absent } else { value };
-        self.track.push(at.0, value);
-        self.found = Found { alternative: *alternative, ambiguous: *ambiguous };
-        self.flaws = Flaws { contradiction: *contradiction, not_finite: *not_finite };
-    }
-
-    fn forget(&mut self) {
-        self.track = self.track.emptied();
-        self.found = Found::default();
     }
 }
 

@@ -49,6 +49,8 @@ pub(crate) struct PageView {
     config: ScrapeConfig,
     /// The engine or gateway that runs in the pods.
     program: Program,
+    namespace: Arc<str>,
+    path: Arc<str>,
     access: Arc<Access>,
     pace: ScrapePace,
     /// An entry per pod of `members`, in their order.
@@ -58,7 +60,7 @@ pub(crate) struct PageView {
 
 /// The page of one pod.
 struct PodPage {
-    pod_name: String,
+    pod: Arc<Pod>,
     /// `None` if the pod has no address to scrape.
     subscription: Option<PageOfView>,
 }
@@ -73,6 +75,7 @@ impl PageView {
     /// Returns a view without pods.
     pub(crate) fn new(
         pool: ScrapePool,
+        namespace: &str,
         wake: Arc<Notify>,
         measures: Arc<[Arc<Measure>]>,
         config: ScrapeConfig,
@@ -83,6 +86,8 @@ impl PageView {
             pool,
             wake,
             measures,
+            namespace: namespace.into(),
+            path: config.path.as_str().into(),
             access: Arc::new(config.access.clone()),
             config,
             program,
@@ -98,13 +103,15 @@ impl PageView {
             return;
         }
         self.members = Some(members.clone());
-        let mut former: HashMap<String, PageOfView> = std::mem::take(&mut self.pages)
-            .into_iter()
-            .filter_map(|page| Some((page.pod_name, page.subscription?)))
-            .collect();
+        let pages = std::mem::replace(&mut self.pages, Vec::with_capacity(members.len()));
+        let subscribed = |page: PodPage| Some((page.pod, page.subscription?));
+        let subscribed: Vec<_> = pages.into_iter().filter_map(subscribed).collect();
+        let mut former: HashMap<&str, PageOfView> = HashMap::with_capacity(subscribed.len());
+        let (pods, subscriptions): (Vec<_>, Vec<_>) = subscribed.into_iter().unzip();
+        former.extend(pods.iter().map(|pod| &*pod.name).zip(subscriptions));
         for pod in members.values() {
-            let subscription = match (self.key(pod), former.remove(&pod.name)) {
-                (Some(key), Some(former)) if former.page.key == key => Some(former),
+            let subscription = match (self.key(pod), former.remove(&*pod.name)) {
+                (Some(key), Some(former)) if *former.page.key == key => Some(former),
                 (key, former) => {
                     if let Some(former) = former {
                         self.unsubscribe(&former);
@@ -112,7 +119,7 @@ impl PageView {
                     key.map(|key| self.subscribe(&key, now))
                 }
             };
-            self.pages.push(PodPage { pod_name: pod.name.clone(), subscription });
+            self.pages.push(PodPage { pod: pod.clone(), subscription });
         }
         for former in former.values() {
             self.unsubscribe(former);
@@ -156,7 +163,7 @@ impl PageView {
         now: Monotonic,
     ) -> bool {
         let mut is_any = false;
-        let chosen = self.pages.iter().filter(|page| is_chosen(&page.pod_name));
+        let chosen = self.pages.iter().filter(|page| is_chosen(&page.pod.name));
         for PageOfView { page, .. } in chosen.filter_map(|page| page.subscription.as_ref()) {
             if page.state().demand(oldest, now) {
                 page.changed.notify_one();
@@ -166,19 +173,20 @@ impl PageView {
         is_any
     }
 
-    /// Returns the latest samples of a measure on the pages of these pods, in their order.
+    /// Returns the latest samples of each of these measures on the pages of these pods, in their
+    /// order. Those of a pod are of one scrape.
     pub(crate) fn lookups(
         &self,
         pods: &Members,
-        measure: &Arc<Measure>,
+        measures: &[&Arc<Measure>],
         now: Monotonic,
-    ) -> Vec<Lookup> {
-        let lookup = |(index, pod): (usize, &Arc<Pod>)| {
-            if !pod.is_running() {
-                return Lookup::Missing("it is not running".to_owned());
-            }
+    ) -> Vec<Vec<Lookup>> {
+        let mut found: Vec<Vec<Lookup>> =
+            measures.iter().map(|_| Vec::with_capacity(pods.len())).collect();
+        for (index, pod) in pods.values().enumerate() {
             let Some(PageOfView { page, since }) = self.page(index, pod) else {
-                return Lookup::Missing(self.unreachable(pod));
+                found.iter_mut().for_each(|of| of.push(Lookup::Missing(self.unreachable(pod))));
+                continue;
             };
             let lookup = PageLookup {
                 address: &page.key.address,
@@ -187,9 +195,12 @@ impl PageView {
                 subscribed_at: *since,
                 now,
             };
-            lookup.sample(&page.state(), measure)
-        };
-        pods.values().enumerate().map(lookup).collect()
+            let state = page.state();
+            for (of, measure) in found.iter_mut().zip(measures) {
+                of.push(lookup.sample(&state, measure));
+            }
+        }
+        found
     }
 
     fn subscribe(&self, key: &PageKey, now: Monotonic) -> PageOfView {
@@ -216,26 +227,28 @@ impl PageView {
             return None;
         }
         let port = port_of(pod, &self.config)?;
-        let address =
-            Address { ip: pod.ip?, port, tls: self.config.tls, path: self.config.path.clone() };
-        let (namespace, pod_uid) = (pod.namespace.clone(), pod.uid.clone());
+        let address = Address { ip: pod.ip?, port, tls: self.config.tls, path: self.path.clone() };
+        let (namespace, pod_uid) = (self.namespace.clone(), pod.uid.clone());
         Some(PageKey { namespace, pod_uid, address, access: self.access.clone() })
     }
 
-    /// Returns the page of a pod. `index` is its likely position, which saves a search.
+    /// Returns the page of a pod that runs. `index` is its likely position, which saves a search.
     fn page(&self, index: usize, pod: &Pod) -> Option<&PageOfView> {
         let found = match self.pages.get(index) {
-            Some(page) if page.pod_name == pod.name => page,
+            Some(page) if page.pod.name == pod.name => page,
             _ => {
-                let by_name = |page: &PodPage| page.pod_name.cmp(&pod.name);
+                let by_name = |page: &PodPage| page.pod.name.cmp(&pod.name);
                 &self.pages[self.pages.binary_search_by(by_name).ok()?]
             }
         };
-        found.subscription.as_ref()
+        found.subscription.as_ref().filter(|_| pod.is_running())
     }
 
-    /// Returns the reason why a running pod is not scraped.
+    /// Returns the reason why a pod is not scraped.
     fn unreachable(&self, pod: &Pod) -> String {
+        if !pod.is_running() {
+            return "it is not running".to_owned();
+        }
         if pod.ip.is_none() {
             return "it has no IP address yet".to_owned();
         }

@@ -2,17 +2,16 @@
 
 use std::{sync::Arc, time::Duration};
 
-use llm_autoscaler_api::Access;
 use llm_autoscaler_engines::exposition::PageError;
 use tokio::time::{Instant, timeout_at};
 
 use crate::sampling::{
     body::Body,
-    connection::{Address, Connection},
+    connection::Connection,
     credentials::{CredentialStore, Peer},
     error::{FetchError, FetchProblem},
     memory::NamespaceBudget,
-    page_state::Timing,
+    page_state::{PageKey, Timing},
 };
 
 /// The size of the largest page that is accepted. An engine's page has 45 to 80 kB.
@@ -33,11 +32,7 @@ fn needed(length: usize) -> usize {
 
 /// Scrapes the page of one pod.
 pub(crate) struct Scraper {
-    credentials: CredentialStore,
-    namespace: String,
-    access: Arc<Access>,
-    address: Address,
-    url: String,
+    page: Arc<PageKey>,
     connection: Connection,
     memory: NamespaceBudget,
     /// The memory that the next page will take, by what the latest one took.
@@ -45,16 +40,9 @@ pub(crate) struct Scraper {
 }
 
 impl Scraper {
-    /// Returns a scraper of a page of a pod in `namespace`.
-    pub(crate) fn new(
-        credentials: CredentialStore,
-        namespace: String,
-        access: Arc<Access>,
-        address: Address,
-        memory: NamespaceBudget,
-    ) -> Self {
-        let (url, connection, expected) = (address.url(), Connection::default(), UNKNOWN);
-        Self { credentials, namespace, access, address, url, connection, memory, expected }
+    /// Returns a scraper of a page.
+    pub(crate) fn new(page: Arc<PageKey>, memory: NamespaceBudget) -> Self {
+        Self { page, connection: Connection::default(), memory, expected: UNKNOWN }
     }
 
     /// Reads the page, into the memory of `buffer`. It waits for the share of the namespace in the
@@ -64,6 +52,7 @@ impl Scraper {
     /// See [`FetchError`].
     pub(crate) async fn scrape(
         &mut self,
+        credentials: &CredentialStore,
         timing: &Timing,
         buffer: Vec<u8>,
     ) -> Result<Body, FetchError> {
@@ -75,7 +64,7 @@ impl Scraper {
         };
         let mut page = Body::new(buffer, LIMIT, memory);
         let keep = timing.interval < KEPT_FOR;
-        let fetched = timeout_at(deadline, self.fetch(keep, &mut page)).await;
+        let fetched = timeout_at(deadline, self.fetch(credentials, keep, &mut page)).await;
         let fetched =
             fetched.unwrap_or_else(|_| Err(self.error(FetchProblem::Timeout(timing.timeout))));
         let fetched = fetched.and_then(|()| self.reserve_parsing(&mut page));
@@ -109,14 +98,20 @@ impl Scraper {
     }
 
     fn error(&self, problem: FetchProblem) -> FetchError {
-        FetchError::Request { url: self.url.clone(), problem }
+        FetchError::Request { url: self.page.address.url(), problem }
     }
 
-    async fn fetch(&mut self, keep: bool, page: &mut Body) -> Result<(), FetchError> {
-        let config = self.credentials.for_pods(&self.namespace, &self.access).await?;
-        let response = self.connection.get(&self.address, &config, keep, page).await;
+    async fn fetch(
+        &mut self,
+        credentials: &CredentialStore,
+        keep: bool,
+        page: &mut Body,
+    ) -> Result<(), FetchError> {
+        let PageKey { namespace, address, access, .. } = &*self.page;
+        let config = credentials.for_pods(namespace, access).await?;
+        let response = self.connection.get(address, &config, keep, page).await;
         if response.as_ref().is_err_and(FetchProblem::rejects_credentials) {
-            self.credentials.invalidate(&self.namespace, &self.access, Peer::Pods).await;
+            credentials.invalidate(namespace, access, Peer::Pods).await;
         }
         response.map_err(|problem| self.error(problem))
     }
@@ -133,6 +128,7 @@ mod tests {
     use crate::{
         kube_api::stand_in::{Answer, Received, StandIn},
         sampling::{
+            connection::Address,
             egress::{Egress, EgressRules},
             memory::MemoryBudget,
         },
@@ -160,20 +156,24 @@ mod tests {
         let api = StandIn::start(|_: &Received| Answer::Never).await;
         let loopback = Egress::new(EgressRules { loopback: true, ..EgressRules::default() });
         let credentials = CredentialStore::new(api.client.clone(), loopback).unwrap();
-        let (ip, port, path) = ([127, 0, 0, 1].into(), small_page().await, "/m".to_owned());
-        let address = Address { ip, port, tls: false, path };
+        let (ip, port) = ([127, 0, 0, 1].into(), small_page().await);
+        let page = PageKey {
+            namespace: "ns".into(),
+            pod_uid: "1".to_owned(),
+            address: Address { ip, port, tls: false, path: "/m".into() },
+            access: Arc::default(),
+        };
         let budget = MemoryBudget::new(16 << 20, Telemetry::default());
         let memory = budget.of("ns");
-        let mut scraper =
-            Scraper::new(credentials, "ns".to_owned(), Arc::default(), address, memory.clone());
+        let mut scraper = Scraper::new(Arc::new(page), memory.clone());
         scraper.expected = 2 * LIMIT;
         let _windows = memory.reserve(1 << 20).await;
         let timing =
             Timing { interval: Duration::from_secs(9), timeout: Duration::from_millis(500) };
-        let first = scraper.scrape(&timing, Vec::new()).await.err();
+        let first = scraper.scrape(&credentials, &timing, Vec::new()).await.err();
         let told = first.map(|error| error.to_string()).unwrap_or_default();
         assert!(told.contains("had all of its share of --memory-budget"), "{told}");
-        let second = scraper.scrape(&timing, Vec::new()).await;
+        let second = scraper.scrape(&credentials, &timing, Vec::new()).await;
         assert_eq!(second.unwrap().bytes(), b"q 1\n");
     }
 }

@@ -136,7 +136,7 @@ pub(crate) async fn run(context: Arc<ScrapeContext>, page: Arc<ScrapeLoop>) {
 fn fail(context: &ScrapeContext, page: &ScrapeLoop, panic: &Panic) {
     let error = FetchError::Internal(panic.clone());
     context.telemetry.record_scrape(error.kind());
-    let memory = context.memory.of(&page.key.namespace);
+    let memory = context.memory.of(page.key.namespace.clone());
     let (measures, at) = (page.state().measures(&memory, &context.sets), context.clock.monotonic());
     record(page, ScrapeResult { measures, at, error: Some(error), page: None });
 }
@@ -150,22 +150,21 @@ fn record(page: &ScrapeLoop, result: ScrapeResult<'_>) {
 }
 
 async fn scrape_repeatedly(context: Arc<ScrapeContext>, page: Arc<ScrapeLoop>) {
-    let PageKey { namespace, address, access, .. } = page.key.clone();
-    let memory = context.memory.of(&namespace);
-    let credentials = context.credentials.clone();
-    let mut scraper = Scraper::new(credentials, namespace, access, address, memory.clone());
+    let memory = context.memory.of(page.key.namespace.clone());
+    let mut scraper = Scraper::new(page.key.clone(), memory);
     let mut schedule = Schedule::new(Instant::now() + page.phase(FIRST_WITHIN));
     loop {
         tokio::select! {
             biased;
             () = sleep_until(schedule.next()) => {
-                let ok = scrape(&context, &page, &mut scraper, schedule.next()).await;
+                // In a box, so that a page needs the memory of a scrape only while one runs.
+                let ok = Box::pin(scrape(&context, &page, &mut scraper, schedule.next())).await;
                 schedule.record_read(ok);
             }
             () = page.changed.notified() => {
                 let mut state = page.state();
                 let is_asked_for = state.take_demand();
-                let is_due = is_asked_for || state.has_new_measures(&memory, &context.sets);
+                let is_due = is_asked_for || state.has_new_measures(scraper.memory(), &context.sets);
                 drop(state);
                 if schedule.has_begun() && is_due {
                     schedule.tick_now(Instant::now());
@@ -206,7 +205,7 @@ async fn scrape_once(
         let mut state = page.state();
         (state.measures(scraper.memory(), &context.sets), state.timing())
     };
-    let response = scraper.scrape(&timing, context.buffers.acquire()).await;
+    let response = scraper.scrape(&context.credentials, &timing, context.buffers.acquire()).await;
     let at = context.clock.monotonic();
     let body = match response {
         Ok(body) => body,
@@ -304,10 +303,9 @@ mod tests {
         let credentials = CredentialStore::new(api.client.clone(), Egress::default()).unwrap();
         let memory = MemoryBudget::plenty();
         let context = ScrapeContext::new(credentials, telemetry.clone(), clock, memory);
-        let address =
-            Address { ip: [10, 0, 0, 7].into(), port: 1, tls: false, path: "/m".to_owned() };
+        let address = Address { ip: [10, 0, 0, 7].into(), port: 1, tls: false, path: "/m".into() };
         let key = PageKey {
-            namespace: "ns".to_owned(),
+            namespace: "ns".into(),
             pod_uid: "1".to_owned(),
             address,
             access: Arc::new(Access::default()),

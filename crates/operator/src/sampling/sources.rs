@@ -82,6 +82,8 @@ pub(crate) struct Source {
     /// For each metric, its measure in this source; `None` for a query, and for a signal that the
     /// source's program does not have.
     measures: Vec<Option<Arc<Measure>>>,
+    /// The requests that its gateway holds, if a promise counts them.
+    queue: Option<Arc<Measure>>,
     activity: Activity,
 }
 
@@ -132,9 +134,11 @@ impl Sources {
             // Other pods report for the target as a whole, and not for one of its replicas.
             let per_pod = of_pods.iter().filter(|_| !source.is_of_other_pods());
             let of_page = slo.iter().filter(|_| source.is_of_own_pages());
+            let queue = config.queue_at(index).map(intern);
+            let all = measures.iter().flatten().chain(per_pod).chain(of_page).chain(&queue);
             let demand = TargetDemand {
                 namespace,
-                measures: distinct(measures.iter().flatten().chain(per_pod).chain(of_page)).into(),
+                measures: distinct(all).into(),
                 queries: all_queries.clone(),
                 wake,
             };
@@ -142,7 +146,7 @@ impl Sources {
             // No other source has the result of a query.
             let is_always = config.is_first_source(index) || kind.has_queries();
             let activity = if is_always { Activity::Always } else { Activity::Until(now) };
-            Source { kind, measures, activity }
+            Source { kind, measures, queue, activity }
         });
         let list = list.collect();
         Self { list, queries, requests, latency, sleep, vitals, slo }
@@ -260,10 +264,9 @@ impl Sources {
         with_latency: bool,
         now: Monotonic,
     ) -> Samples {
-        let lookups = Lookups { pods: reporting, now };
         let sources = self.list.iter().map(|source| {
             if source.is_active(now) {
-                self.active_samples(source, &lookups, with_latency)
+                self.active_samples(source, reporting, with_latency, now)
             } else {
                 SourceSamples::inactive(source.kind.describe())
             }
@@ -273,71 +276,45 @@ impl Sources {
 
     fn active_samples(
         &self,
-        Source { kind: source, measures, .. }: &Source,
-        lookups: &Lookups<'_>,
+        Source { kind: source, measures, queue, .. }: &Source,
+        reporting: &Members,
         with_latency: bool,
+        now: Monotonic,
     ) -> SourceSamples {
-        // The other pods of the description are those of the lookups, one to one.
         let kind = source.describe();
-        let metric = |measure: &Option<Arc<Measure>>| {
-            measure.as_ref().map(|measure| lookups.of(source, &kind, measure)).unwrap_or_default()
-        };
-        let per_pod = |measure: Option<&Arc<Measure>>| match measure {
-            Some(measure) if source.is_per_pod() => lookups.of(source, &kind, measure),
-            _ => Vec::new(),
-        };
-        let reply = |query: &Option<String>| source.reply(query.as_ref()?, lookups.now);
+        // The other pods of the description are those of the lookups, one to one.
+        let pods =
+            if let samples::SourceKind::OtherPods(others) = &kind { others } else { reporting };
+        let per_pod = |measure: Option<_>| measure.filter(|_| source.is_per_pod());
+        let vitals = self.vitals.as_ref();
+        let latency = self.latency.as_ref().filter(|_| with_latency);
+        // All answers of a page are of one scrape, and in the order of the fields below.
+        let mut wanted: Vec<Option<&Arc<Measure>>> = measures.iter().map(Option::as_ref).collect();
+        wanted.push(queue.as_ref());
+        wanted.extend([self.requests.as_ref(), latency].map(per_pod));
+        wanted.extend([0, 1].map(|at| per_pod(self.sleep.as_ref().map(|sleep| &sleep[at]))));
+        wanted.extend([
+            per_pod(vitals.map(|vitals| &vitals.requests)),
+            per_pod(vitals.map(|vitals| &vitals.progress)),
+        ]);
+        wanted.extend([0, 1].map(|at| per_pod(vitals.and_then(|it| it.gauges[at].as_ref()))));
+        if matches!(source, SourceKind::OwnPods(_)) {
+            wanted.extend(self.slo.iter().map(Some));
+        }
+        let mut found = source.lookups(pods, &wanted, now).into_iter();
+        let mut next = || found.next().unwrap_or_default();
+        let reply = |query: &Option<String>| source.reply(query.as_ref()?, now);
         SourceSamples {
             is_active: true,
-            metrics: measures.iter().map(metric).collect(),
+            metrics: measures.iter().map(|_| next()).collect(),
             queries: self.queries.iter().map(reply).collect(),
-            requests: per_pod(self.requests.as_ref()),
-            latency: per_pod(self.latency.as_ref().filter(|_| with_latency)),
-            sleep: match &self.sleep {
-                Some(sleep) => sleep.each_ref().map(|measure| per_pod(Some(measure))),
-                None => Default::default(),
-            },
-            vitals: match &self.vitals {
-                Some(vitals) => VitalLookups {
-                    requests: per_pod(Some(&vitals.requests)),
-                    progress: per_pod(Some(&vitals.progress)),
-                    gauges: vitals.gauges.each_ref().map(|gauge| per_pod(gauge.as_ref())),
-                },
-                None => VitalLookups::default(),
-            },
-            slo: match source {
-                SourceKind::OwnPods(_) => self.slo.iter().map(|it| per_pod(Some(it))).collect(),
-                SourceKind::OtherPods(..) | SourceKind::Prometheus(_) => Vec::new(),
-            },
+            queued: next(),
+            requests: next(),
+            latency: next(),
+            sleep: [next(), next()],
+            vitals: VitalLookups { requests: next(), progress: next(), gauges: [next(), next()] },
+            slo: found.collect(),
             kind,
-        }
-    }
-}
-
-/// Lookups of samples about pods of the target.
-struct Lookups<'a> {
-    pods: &'a Members,
-    now: Monotonic,
-}
-
-impl Lookups<'_> {
-    fn of(
-        &self,
-        source: &SourceKind,
-        described: &samples::SourceKind,
-        measure: &Arc<Measure>,
-    ) -> Vec<Lookup> {
-        match source {
-            SourceKind::OwnPods(pages) | SourceKind::OtherPods(pages, _) => {
-                let pods = match described {
-                    samples::SourceKind::OtherPods(others) => others,
-                    _ => self.pods,
-                };
-                pages.lookups(pods, measure, self.now)
-            }
-            SourceKind::Prometheus(server) => {
-                self.pods.values().map(|pod| server.lookup(pod, measure, self.now)).collect()
-            }
         }
     }
 }
@@ -358,7 +335,8 @@ impl SourceKind {
         };
         let (pool, wake) = (sampling.scrape_pool.clone(), demand.wake.clone());
         let program = scrape.gateway.map_or(Program::Engine(engine), Program::Gateway);
-        let pages = PageView::new(pool, wake, demand.measures.clone(), scrape.clone(), program);
+        let (namespace, measures) = (demand.namespace, demand.measures.clone());
+        let pages = PageView::new(pool, namespace, wake, measures, scrape.clone(), program);
         match &scrape.pods {
             None => Self::OwnPods(pages),
             Some(selector) => {
@@ -374,6 +352,28 @@ impl SourceKind {
 
     fn is_per_pod(&self) -> bool {
         !matches!(self, Self::OtherPods(..))
+    }
+
+    /// Returns the answers about each of these measures of each of these pods; none for `None`.
+    fn lookups(
+        &self,
+        pods: &Members,
+        wanted: &[Option<&Arc<Measure>>],
+        now: Monotonic,
+    ) -> Vec<Vec<Lookup>> {
+        let measures: Vec<&Arc<Measure>> = wanted.iter().copied().flatten().collect();
+        let found = match self {
+            Self::OwnPods(pages) | Self::OtherPods(pages, _) => pages.lookups(pods, &measures, now),
+            Self::Prometheus(server) => {
+                let of = |measure: &&Arc<Measure>| {
+                    pods.values().map(|pod| server.lookup(pod, measure, now)).collect()
+                };
+                measures.iter().map(of).collect()
+            }
+        };
+        let mut found = found.into_iter();
+        let each = |measure: &Option<_>| measure.and_then(|_| found.next()).unwrap_or_default();
+        wanted.iter().map(each).collect()
     }
 
     fn reply(&self, query: &str, now: Monotonic) -> Option<QueryLookup> {

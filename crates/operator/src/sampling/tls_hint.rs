@@ -47,6 +47,11 @@ pub(super) fn is_of_plain_server(error: &(dyn Error + 'static)) -> bool {
     matches!(tls_error(error), Some(rustls::Error::InvalidMessage(_)))
 }
 
+/// Returns true if an error is one of TLS, and not of the network below.
+pub(super) fn is_of_tls(error: &(dyn Error + 'static)) -> bool {
+    tls_error(error).is_some()
+}
+
 /// Returns true if a server has ended a handshake because of the client's certificate, or because
 /// there was none.
 pub fn refuses_certificate(error: &(dyn Error + 'static)) -> bool {

@@ -128,6 +128,18 @@ impl FromStr for Shape {
     type Err = SimulateError;
 
     fn from_str(text: &str) -> Result<Self, SimulateError> {
+        let shape = Self::parse(text)?;
+        if shape.highest() <= 0.0 {
+            return Err(SimulateError::new(format!(
+                "the rate of {text} is 0 all the time, so that no request arrives; raise it"
+            )));
+        }
+        Ok(shape)
+    }
+}
+
+impl Shape {
+    fn parse(text: &str) -> Result<Self, SimulateError> {
         let (kind, keys) = text.split_once(':').unwrap_or((text, ""));
         if kind == STAIRS {
             return stairs(keys).ok_or_else(|| {
@@ -305,6 +317,8 @@ mod tests {
             ("constant:rate=x,length=5", "rate=x"),
             ("constant:rate=-1,length=5", "rate=-1"),
             ("stairs:330", "SECONDSxRATE"),
+            ("constant:rate=0,length=5", "is 0 all the time"),
+            ("stairs:330x0", "is 0 all the time"),
         ] {
             let error = shape.parse::<Shape>().unwrap_err().to_string();
             assert!(error.contains(expected), "{shape}: {error}");

@@ -29,6 +29,8 @@ impl Trace {
     /// # Errors
     /// Fails with the number of the first line that is not of this form, and without any request.
     pub fn parse(text: &str) -> Result<Self, SimulateError> {
+        // Spreadsheets begin a file with a byte order mark.
+        let text = text.strip_prefix('\u{feff}').unwrap_or(text);
         let mut lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
         let header = lines.next().map(|(_, line)| line.trim());
         if header != Some(HEADER) {

@@ -35,7 +35,7 @@ rules:
 
 /// The ports of the programs, all on 127.0.0.1.
 pub(super) struct Ports {
-    etcd: u16,
+    pub(super) etcd: u16,
     etcd_peer: u16,
     pub(super) apiserver: u16,
     controller_manager: u16,

@@ -156,6 +156,11 @@ impl Script {
         }
     }
 
+    /// Sets the answer of the pods of which none has been set and that have not started.
+    pub fn set_default(&self, page: Page) {
+        self.lock().default = page;
+    }
+
     /// Sets the readiness of a pod. A pod that is not ready still answers.
     pub fn set_ready(&self, pod: &str, ready: bool) {
         self.pod(pod).ready.send_replace(ready);

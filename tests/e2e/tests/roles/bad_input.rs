@@ -50,7 +50,7 @@ fn table() -> Vec<(&'static str, Value, &'static str)> {
         (
             "metrics beside roles",
             with("metrics", role("a", 1, 10)["metrics"].clone()),
-            "spec.metrics: Invalid value: set metrics or slo, or roles that have metrics of their own",
+            "spec.metrics: Invalid value: set metrics or slo, or roles that have metrics or slo of their own",
         ),
         (
             "two roles of a name",

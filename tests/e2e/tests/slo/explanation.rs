@@ -3,18 +3,20 @@
 use anyhow::{Context, Result, ensure};
 use llm_autoscaler_testbed::engine::EngineConfig;
 
-/// A size as a status explains it: `n=7: at 6 mean ITL would be 74 ms > 70 ms (41 req/s, 1150 in,
-/// 210 out); 3 % more are expected`.
+/// A size as a status explains it: `n=7: at 6 p99 ITL would be 93 ms > 88 ms, 54 ms in the mean (41
+/// req/s, 1150 in, 210 out); 3 % more are expected`.
 #[derive(Debug, Clone)]
 pub(crate) struct Explanation {
     /// The number of replicas that fails.
     fewer: f64,
     /// The requirement that it fails.
     binding: String,
-    /// What it would have, in milliseconds or percent.
+    /// What it would have, in milliseconds or percent: of an ITL, the mean of all requests.
     predicted: f64,
     /// The requests per second, with those that are expected.
     rate: f64,
+    /// The percentage of requests that are expected beside those that arrive.
+    expected: f64,
     input: f64,
     output: f64,
 }
@@ -32,8 +34,9 @@ impl Explanation {
         let (_, rest) = text.split_once(": at ")?;
         let (fewer, rest) = rest.split_once(' ')?;
         let (binding, rest) = rest.split_once(" would be ")?;
-        let (predicted, rest) = rest.split_once(' ')?;
-        let (_, load) = rest.split_once('(')?;
+        let (claim, load) = rest.split_once(" (")?;
+        let mean = claim.strip_suffix(" ms in the mean").and_then(|it| it.rsplit(' ').next());
+        let predicted = mean.or_else(|| claim.split(' ').next())?;
         let (load, more) = load.split_once(" out)")?;
         let (rate, lengths) = load.split_once(" req/s, ")?;
         let (input, output) = lengths.split_once(" in, ")?;
@@ -45,9 +48,16 @@ impl Explanation {
             binding: binding.to_owned(),
             predicted: predicted.parse().ok()?,
             rate: rate * (1.0 + expected / 100.0),
+            expected,
             input: input.parse().ok()?,
             output: output.parse().ok()?,
         })
+    }
+
+    /// Returns true if the load is steady: what is expected is the headroom for errors of
+    /// forecasts, and no rise that goes on.
+    pub(crate) fn is_steady(&self) -> bool {
+        self.expected <= 20.0
     }
 
     /// Checks that what is predicted of one replica fewer is within a tenth of what the engine
@@ -62,7 +72,8 @@ impl Explanation {
             rate * (self.input / engine.prefill_tokens_per_second + self.output * per_sequence);
         let truth = match &*self.binding {
             "utilization" => 100.0 * busy,
-            "mean ITL" => 1000.0 * engine.step_base.as_secs_f64() / (1.0 - busy),
+            // Of slow requests the ITL depends on when prompts arrive; the mean does not.
+            "p99 ITL" => 1000.0 * engine.step_base.as_secs_f64() / (1.0 - busy),
             other => anyhow::bail!("{other} is no requirement of this load"),
         };
         let Self { predicted, fewer, binding, .. } = self;

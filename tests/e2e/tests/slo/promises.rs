@@ -1,29 +1,34 @@
 //! Promises on a real API server, with engines in virtual time.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use llm_autoscaler_api::SloStatus;
 use llm_autoscaler_e2e::Stage;
-use llm_autoscaler_testbed::{OpenLoad, Punctuality, RunningLoad, engine::EngineConfig, wait};
+use llm_autoscaler_testbed::{
+    OpenLoad, Punctuality, RunningLoad,
+    engine::{EngineConfig, Page},
+    wait,
+};
 use serde_json::{Value, json};
 
 use crate::explanation::Explanation;
 
-const NAME: &str = "a";
+pub(crate) const NAME: &str = "a";
 /// The promise: the time to first token, and the mean time between two tokens.
-const TTFT: Duration = Duration::from_secs(2);
-const ITL: Duration = Duration::from_millis(100);
+pub(crate) const TTFT: Duration = Duration::from_secs(2);
+pub(crate) const ITL: Duration = Duration::from_millis(100);
 /// The time in which an engine is learned.
-const LEARNED: Duration = Duration::from_mins(3);
-/// The time in which a size is reached.
-const REACHED: Duration = Duration::from_mins(2);
+pub(crate) const LEARNED: Duration = Duration::from_mins(3);
+/// The time in which a size is reached and kept: a rise is a line through three minutes, which
+/// fades for as long after its end.
+pub(crate) const REACHED: Duration = Duration::from_mins(4);
 const PROMPT_TOKENS: u32 = 400;
 const OUTPUT_TOKENS: u32 = 40;
 
 /// An engine that takes a step of 45 ms, and one that is twice as fast.
-fn engine(speed: u32) -> EngineConfig {
+pub(crate) fn engine(speed: u32) -> EngineConfig {
     EngineConfig {
         max_num_seqs: 128,
         prefill_tokens_per_second: 8_000.0 * f64::from(speed),
@@ -36,7 +41,7 @@ fn engine(speed: u32) -> EngineConfig {
 
 fn spec() -> Value {
     json!({
-        "minReplicas": 1, "maxReplicas": 14, "metrics": null,
+        "minReplicas": 1, "maxReplicas": 24, "metrics": null,
         // Pages are set more often than this even on a busy machine.
         "sources": [{"scrape": {"intervalSeconds": 4}}],
         "slo": {
@@ -109,10 +114,14 @@ impl<'a> Scene<'a> {
         .await
     }
 
-    /// Checks that the learned engine is the one that runs, as far as its prediction tells.
+    /// Checks that the learned engine is the one that runs, as far as its prediction tells once a
+    /// rise of the load is over.
     async fn agrees(&self) -> Result<String> {
-        let reason = self.slo().await?.reason.context("there is no reason")?;
-        Explanation::read(&reason)?.agrees_with(&self.engine)
+        let steady = wait::until("the reason of a size for a steady load", REACHED, async || {
+            let reason = self.slo().await?.reason.context("there is no reason")?;
+            Ok(Some(Explanation::read(&reason)?).filter(Explanation::is_steady))
+        });
+        steady.await?.agrees_with(&self.engine)
     }
 }
 
@@ -135,7 +144,7 @@ async fn learned_and_kept(stage: &Stage, speed: u32) -> Result<String> {
     slo["requestsPerReplica"] = json!(12);
     let scene = Scene::start(stage, speed, 6, &json!({"slo": slo})).await?;
     // Enough for five replicas or more, so that one replica fewer is no other load.
-    let rate = if speed == 1 { 20.0 } else { 55.0 };
+    let rate = if speed == 1 { 12.0 } else { 45.0 };
     scene.load.set_rate(rate);
     let learning = scene.until_active("False", "LearningEngine").await?;
     ensure!(learning.message.contains("12 running and waiting requests"), "{learning:?}");
@@ -191,7 +200,7 @@ pub(crate) async fn series_that_vanish_remove_nothing(stage: &Stage) -> Result<S
     // The requests in flight may add replicas meanwhile.
     scene.load.set_lacking(None);
     scene.until_active("True", "SizedByPromise").await?;
-    stage.until_replicas(NAME, 1, REACHED * 3).await?;
+    stage.until_replicas(NAME, 1, REACHED * 2).await?;
     Ok(format!("{size} replicas stayed without the series, 1 with it"))
 }
 
@@ -208,6 +217,37 @@ pub(crate) async fn a_promise_may_be_recommended(stage: &Stage) -> Result<String
     stage.stays(NAME, 3, Duration::from_secs(3)).await?;
     let reason = scene.slo().await?.reason.unwrap_or_default();
     Ok(format!("3 replicas, {recommended} recommended: {reason}"))
+}
+
+/// Requests that a gateway holds have arrived, although no replica has them: more of them every
+/// second are a higher rate, and their replicas come before they are let through.
+pub(crate) async fn requests_in_a_gateway_count_as_arrivals(stage: &Stage) -> Result<String> {
+    stage.engine("gateway", 1).await?;
+    let hold = |requests: f64| {
+        let page = format!("smg_admission_inflight 40\nsmg_admission_queue_depth {requests:.0}\n");
+        stage.page("gateway", &Page::text(page));
+    };
+    hold(0.0);
+    let gateway = json!({
+        "podSelector": {"matchLabels": {"app": "gateway"}}, "gateway": "SMG", "port": "http",
+        "intervalSeconds": 1,
+    });
+    let sources = json!([{"scrape": {"intervalSeconds": 4}}, {"scrape": gateway}]);
+    let scene = Scene::start(stage, 1, 6, &json!({"sources": sources})).await?;
+    scene.load.set_rate(12.0);
+    scene.until_active("True", "SizedByPromise").await?;
+    let before = scene.until_sized(1).await?;
+    // Six requests per second more than the gateway lets through: half of the load.
+    let begun = Instant::now();
+    let grown = wait::until("replicas for the held requests", REACHED, async || {
+        hold(6.0 * begun.elapsed().as_secs_f64());
+        let replicas = stage.replicas(NAME).await?;
+        Ok((replicas > before + 1).then_some(replicas))
+    })
+    .await?;
+    let took = begun.elapsed().as_secs();
+    let reason = scene.slo().await?.reason.unwrap_or_default();
+    Ok(format!("{before} -> {grown} after {took} s of 6 requests/s in the queue: {reason}"))
 }
 
 /// A promise that the engine's histograms cannot measure is refused with words, and so is one that

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::{policy::Policy, shadow::Shadow};
+use crate::{policy::Policy, shadow::Shadow, tests::support::observed};
 
 /// A role that only recommends, with a window of scale-downs, from step to step.
 struct Recommender {
@@ -114,6 +114,24 @@ fn a_gap_holds_the_size_of_the_shadow_and_not_that_of_the_target() {
     assert_eq!(role.step(Mode::Recommend, 20, 3), 8);
     assert_eq!(role.memory.history.scale_downs(), []);
     assert_eq!(role.memory.history.snapshot().replicas, Some(3), "a record has the target's size");
+}
+
+#[test]
+fn replicas_of_the_target_without_a_sample_are_no_reason_to_follow_its_size() {
+    const NEW: Replica = Replica::PENDING;
+    // One replica has all of the load, 25, and the others of the target's five have no sample yet.
+    for (others, what) in [(Replica::READY, "ready"), (NEW, "starting")] {
+        let mut replicas = vec![(others, None); 5];
+        replicas[0] = (Replica::READY, Some(25));
+        for size in [3, 8] {
+            let role =
+                Role { usable: observed(5, &replicas), mode: Mode::Recommend, ..Role::default() };
+            let shadow = Some(Shadow::new(size));
+            let memory = RoleMemory { shadow, ..RoleMemory::default() };
+            let plan = planned_from(&[role], None, &[&memory], Profile::Default, now());
+            assert_eq!(plan.roles[0].recommended(), size, "{size}, the others are {what}");
+        }
+    }
 }
 
 fn a_role() -> impl Strategy<Value = Role> {

@@ -49,7 +49,7 @@ impl Server {
         let ip: IpAddr = ip.parse().unwrap();
         let listener = TcpListener::bind((ip, 0)).await.unwrap();
         let port = listener.local_addr().unwrap().port();
-        let address = Address { ip, port, tls: tls.is_some(), path: "/metrics".to_owned() };
+        let address = Address { ip, port, tls: tls.is_some(), path: "/metrics".into() };
         let requests = Requests::default();
         tokio::spawn(serve(
             listener,
@@ -293,8 +293,7 @@ async fn a_port_that_speaks_tls_or_does_not_is_told_from_the_other() {
     assert_eq!(server.get(&unchecked()).await, Err(FetchProblem::Status(400)));
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
-    let address =
-        Address { ip: [127, 0, 0, 1].into(), port, tls: true, path: "/metrics".to_owned() };
+    let address = Address { ip: [127, 0, 0, 1].into(), port, tls: true, path: "/metrics".into() };
     tokio::spawn(async move {
         let (mut stream, _) = listener.accept().await.unwrap();
         stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n").await.unwrap();
@@ -389,8 +388,7 @@ async fn a_refused_connection_has_the_text_of_the_system() {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     drop(listener);
-    let address =
-        Address { ip: [127, 0, 0, 1].into(), port, tls: false, path: "/metrics".to_owned() };
+    let address = Address { ip: [127, 0, 0, 1].into(), port, tls: false, path: "/metrics".into() };
     let response = Connection::default().get(&address, &unchecked(), false, &mut body()).await;
     assert!(
         matches!(&response, Err(FetchProblem::Network(problem)) if problem.contains("refused")),

@@ -30,7 +30,7 @@ fn ms(ms: u64) -> Monotonic {
 }
 
 fn address() -> Address {
-    Address { ip: [10, 0, 0, 7].into(), port: 8000, tls: false, path: "/metrics".to_owned() }
+    Address { ip: [10, 0, 0, 7].into(), port: 8000, tls: false, path: "/metrics".into() }
 }
 
 fn config() -> ScrapeConfig {
@@ -117,6 +117,7 @@ fn text(lookup: &Lookup) -> String {
         | Lookup::NoNumber(reason)
         | Lookup::Ambiguous(reason)
         | Lookup::OtherEngine { reason, .. } => format!("missing: {reason}"),
+        Lookup::NoSeries => "no series".to_owned(),
         Lookup::Contradicted(reason) => format!("contradicted: {reason}"),
         Lookup::Sample(Sample { value, age, doubt, .. }) => {
             let doubt = doubt.as_ref().map(|doubt| format!(", doubt: {doubt}"));

@@ -1,4 +1,4 @@
-use llm_autoscaler_engines::{Kind, Recipe};
+use llm_autoscaler_engines::{Kind, Recipe, exposition::Value};
 
 use super::*;
 use crate::{

@@ -165,7 +165,7 @@ async fn query_repeatedly<F>(
 fn set_plan(server: &PrometheusServer, scheduler: &mut Scheduler, now: Instant) {
     let mut state = server.state();
     let plan = state.plan(scheduler.splits());
-    let ServerKey { url, namespace, .. } = &server.key;
+    let ServerKey { url, namespace, .. } = &*server.key;
     let (url, namespace) = (url.clone(), namespace.clone());
     let error = FetchError::TooManyQueries { url, namespace, limit: MOST_WANTED };
     let excess: Vec<Wanted> = plan.excess.iter().cloned().collect();

@@ -5,6 +5,7 @@ use llm_autoscaler_api::{
     conditions::{ConditionType, ConditionUpdate, Reason},
     messages::{promised_size, short},
 };
+use llm_autoscaler_core::slo::SloRole;
 use llm_autoscaler_observe::promise::{Attained, PromiseTarget, PromiseTracker, Verdict};
 
 /// Returns the status of the promise, if the spec has one.
@@ -20,7 +21,8 @@ pub(super) fn status(config: &TargetConfig, promise: &PromiseTracker) -> Option<
     })
 }
 
-/// Returns what is attained and promised, such as `ttft 1.2/2 s, itl 74/100 ms`.
+/// Returns what is attained and promised, such as `ttft 1.2/2 s, itl 74/100 ms`; of a role, its
+/// part.
 pub(super) fn summary(config: &SloConfig, promise: &PromiseTracker) -> String {
     let unknown = || "<unknown>".to_owned();
     let Attained { time_to_first_token, inter_token_latency } = promise.attained();
@@ -29,7 +31,13 @@ pub(super) fn summary(config: &SloConfig, promise: &PromiseTracker) -> String {
     let between = inter_token_latency.map_or_else(unknown, |it| format!("{:.0}", 1000.0 * it));
     let (most_first, most_between) =
         (short(promised.time_to_first_token), 1000.0 * promised.inter_token_latency);
-    format!("ttft {first}/{most_first} s, itl {between}/{most_between:.0} ms")
+    let first = format!("ttft {first}/{most_first} s");
+    let between = format!("itl {between}/{most_between:.0} ms");
+    match config.policy.role {
+        SloRole::Both => format!("{first}, {between}"),
+        SloRole::Prefill => first,
+        SloRole::Decode => between,
+    }
 }
 
 /// Returns `SLOActive`, if the spec has a promise.
@@ -74,10 +82,10 @@ fn obstacle(config: &TargetConfig, promise: &PromiseTracker) -> (Reason, String)
             );
             (Reason::EngineUnsupported, text)
         }
-        Some(Verdict::SeveralEngines { pod, engines }) => {
+        Some(Verdict::SeveralServers { pod }) => {
             let text = format!(
-                "the page of {pod} is of {engines} engines (data parallelism), which are not \
-                 learned: use metrics instead of slo, or a pod for each engine"
+                "the page of {pod} is of several API servers, each of which counts the steps of \
+                 the engine: start it with --api-server-count=1, or use metrics instead of slo"
             );
             (Reason::EngineUnsupported, text)
         }
