@@ -37,7 +37,7 @@ impl Role {
             && target.grace.as_ref().is_none_or(|(at, _)| now.monotonic.since(*at) >= GRACE_EVERY);
         let samples =
             target.sources.samples(&target.replicas.reporting_pods, with_latency, now.monotonic);
-        target.engines.observe(config.vitals.as_ref(), &target.replicas, &samples, now.monotonic);
+        target.engines.observe(config.vitals.as_deref(), &target.replicas, &samples, now.monotonic);
         let startup_timeout = target.memory.startup_times.startup_timeout();
         target.observe_settling(startup_timeout, now);
         let snapshot = TargetSnapshot {
