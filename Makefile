@@ -156,7 +156,7 @@ test-versions: ## SUITES on the control planes of VERSIONS, and a table of what 
 	VERSIONS="$(VERSIONS)" SUITES="$(SUITES)" CARGO="$(CARGO)" tests/controlplane/versions.sh
 
 .PHONY: test-coexist
-test-coexist: controlplane monitoring ## real HPAs on the operator's metrics, beside Prometheus and its adapter (10 minutes)
+test-coexist: controlplane monitoring keda ## real HPAs and the real KEDA on the operator's metrics, beside Prometheus and its adapter (15 minutes)
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test coexist
 
@@ -249,6 +249,10 @@ monitoring: ## Prometheus, promtool, the Prometheus Operator, prometheus-adapter
 backends: ## VictoriaMetrics, Thanos and Mimir, built once (minutes)
 	@tests/backends/build.sh > /dev/null
 
+.PHONY: keda
+keda: ## KEDA's operator and metrics server, built once (minutes)
+	@tests/keda/build.sh > /dev/null
+
 .PHONY: packaging
 packaging: ## helm, kustomize and kubeconform, built once (minutes)
 	@tests/packaging/build.sh > /dev/null
@@ -295,6 +299,13 @@ bench: ## nanoseconds and bytes per second of the hot paths, beside Prometheus's
 simulate-bench: ## every policy in every scenario of the simulator, over five seeds, into docs/simulate-results.md; then a day of 8.6 million requests
 	$(CARGO) bench --locked -p llm-autoscaler-simulate --bench policies
 	$(CARGO) bench --locked -p llm-autoscaler-simulate --bench day
+
+.PHONY: simulate-vllm
+simulate-vllm: ## the engine model beside one real vLLM process, at five rates, into docs/simulate-vllm.md (11 minutes; 1.3 GB, once)
+	tests/vllm/install.sh
+	STEP_SECONDS=0.03 tests/vllm/curves.sh tests/fixtures/vllm-curves/tiny-vllm-30ms 60
+	STEP_SECONDS=0 tests/vllm/curves.sh tests/fixtures/vllm-curves/tiny-vllm 20
+	UPDATE=1 $(CARGO) test --locked -p llm-autoscaler-simulate --test vllm -- --nocapture
 
 .PHONY: reaction
 reaction: controlplane monitoring ## from a metric's step to the scale write: STEPS one by one and COUNT at once, then the chain

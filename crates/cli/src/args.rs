@@ -7,7 +7,9 @@ use kube::CustomResourceExt;
 use llm_autoscaler::evaluate;
 use llm_autoscaler_api::{GpuResources, LLMAutoscaler, Quantity};
 use llm_autoscaler_core::Profile;
-use llm_autoscaler_operator::{CertificateFiles, Config, EgressRules, HostPattern, WakeConfig};
+use llm_autoscaler_operator::{
+    CertificateFiles, Config, EgressRules, HostPattern, MetricsConfig, WakeConfig,
+};
 
 use crate::{
     bill::Bill,
@@ -16,6 +18,7 @@ use crate::{
     election::Election,
     engines::Engines,
     explain::Explain,
+    external_scaler::ExternalScaler,
     logging::Logging,
     metrics_api::MetricsApi,
     migrate::Migrate,
@@ -103,6 +106,8 @@ pub(crate) struct Run {
     wake: Wake,
     #[command(flatten)]
     metrics_api: MetricsApi,
+    #[command(flatten)]
+    external_scaler: ExternalScaler,
     #[command(flatten)]
     election: Election,
     /// The longest time between two decisions of an autoscaler, in seconds. Fresh samples cause a
@@ -241,7 +246,10 @@ impl Run {
             namespace: self.namespace,
             health_address: self.health_address,
             wake: self.wake.config(),
-            metrics_api: self.metrics_api.config()?,
+            metrics: MetricsConfig {
+                api: self.metrics_api.config()?,
+                external_scaler: self.external_scaler.config(),
+            },
             lease: self.election.config()?,
             period: Duration::from_secs(self.sync_period_seconds),
             profile: self.profile.into(),

@@ -11,6 +11,7 @@ mod convert;
 mod election;
 mod engines;
 mod explain;
+mod external_scaler;
 mod logging;
 mod metrics_api;
 mod migrate;

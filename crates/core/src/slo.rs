@@ -222,7 +222,8 @@ impl Slo {
         let headroom = self.headroom();
         let steady = arrivals * (1.0 + headroom) * (1.0 + policy.headroom);
         let sized = |rate| self.with_backlog(&sizing, rate, lead, observation.queued);
-        let (steady, needed) = (sized(steady), sized(steady * (1.0 + trend)));
+        let (rising, steady) = (steady * (1.0 + trend), sized(steady));
+        let needed = if trend > 0.0 { sized(rising) } else { steady };
         if self.is_short(needed.replicas, work, promise, observation) {
             // Requests are late for want of replicas, by no fault of the margins.
             self.feedback.forget(observation.now);

@@ -61,12 +61,9 @@ use tokio::{net::TcpListener, runtime::Handle, sync::oneshot};
 use tracing::info;
 
 pub use crate::http::{certificate::CertificateFiles, server::WakeConfig};
-pub use crate::lease::LeaseConfig;
-pub use crate::metrics_api::config::MetricsApiConfig;
+pub use crate::metrics_api::config::{ExternalScalerConfig, MetricsApiConfig, MetricsConfig};
 pub use crate::sampling::egress::{EgressRules, HostPattern, HostPatternError};
 pub use crate::sampling::providers::rules::{CheckedRule, CredentialRule, RuleError};
-pub use crate::spans::TARGET as SPAN_TARGET;
-pub use crate::user_agent::Component;
 use crate::{
     clock::Clock,
     cluster::{
@@ -106,6 +103,7 @@ use crate::{
     telemetry::{Detail, Telemetry},
     user_agent::VERSION,
 };
+pub use crate::{lease::LeaseConfig, spans::TARGET as SPAN_TARGET, user_agent::Component};
 
 /// The longest time for which the listing of pods waits for that of the autoscalers.
 const HEAD_START: Duration = Duration::from_secs(5);
@@ -125,8 +123,8 @@ pub struct Config {
     pub health_address: SocketAddr,
     /// The configuration of wake calls; `None` if none are served.
     pub wake: Option<WakeConfig>,
-    /// The configuration of the metrics APIs; `None` if they are not served.
-    pub metrics_api: Option<MetricsApiConfig>,
+    /// The servers for other autoscalers.
+    pub metrics: MetricsConfig,
     /// The election among the copies of the operator; `None` if this one is alone.
     pub lease: Option<LeaseConfig>,
     /// The longest time between two steps of an autoscaler.
@@ -159,7 +157,7 @@ impl Config {
             namespace: None,
             health_address: ([127, 0, 0, 1], 0).into(),
             wake: None,
-            metrics_api: None,
+            metrics: MetricsConfig::default(),
             lease: None,
             period: Duration::from_secs(15),
             profile: Profile::Default,
@@ -301,7 +299,7 @@ pub async fn run(
     cluster.default_retry = false;
     let watching = Client::try_from(cluster)?;
     let context = Arc::new(context(&config, &client, &watching)?);
-    let Config { revision, namespace, health_address, wake, metrics_api, .. } = config;
+    let Config { revision, namespace, health_address, wake, metrics, .. } = config;
     let (profile, lease) = (config.profile, config.lease);
     // The thread of health ends with this future.
     let _health = serve_health(health_address, &context).await?;
@@ -316,7 +314,7 @@ pub async fn run(
     tokio::select! {
         () = watch_all(&context, &watching, namespace.as_deref()) => Ok(()),
         result = serve_wake(wake, &context) => result,
-        result = serve_metrics_api(metrics_api, &context) => result,
+        result = Box::pin(serve_metrics(metrics, &context)) => result,
         is_quiet = quiet => {
             // The API server may still carry out a write without an answer, so its Lease runs out
             // by itself then.
@@ -370,16 +368,17 @@ async fn serve_wake(wake: Option<WakeConfig>, context: &Context) -> Result<(), R
     Ok(())
 }
 
-/// Serves the metrics APIs, for the life of the process.
-async fn serve_metrics_api(
-    config: Option<MetricsApiConfig>,
-    context: &Context,
-) -> Result<(), RunError> {
-    let Some(config) = config else { return std::future::pending().await };
-    let listener = listen("the metrics APIs", config.address).await?;
-    info!(address = %config.address, service = config.service, "the metrics APIs are served");
-    metrics_api::server::serve(listener, config, context.metrics_api()).await;
-    Ok(())
+/// Serves other autoscalers, for the life of the process.
+async fn serve_metrics(config: MetricsConfig, context: &Context) -> Result<(), RunError> {
+    let (mut api, mut scaler) = (None, None);
+    if let Some(config) = config.api {
+        api = Some((listen("the metrics APIs", config.address).await?, config));
+    }
+    if let Some(config) = config.external_scaler {
+        scaler = Some((listen("the external scaler", config.address).await?, config));
+    }
+    metrics_api::server::serve(api, scaler, context.metrics_api()).await;
+    std::future::pending().await
 }
 
 /// Runs the watches, for the life of the process. One that panics begins again with a listing.

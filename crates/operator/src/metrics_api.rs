@@ -1,10 +1,11 @@
 //! The metrics APIs of Kubernetes, for HPAs and everything else that reads them:
 //! `custom.metrics.k8s.io` has the numbers of pods, `external.metrics.k8s.io` the recommendations.
+//! KEDA has both by its own protocol.
 //!
 //! ```text
 //!                     server        serves one address
 //!         ┌─────────────┼──────────────┐
-//!     endpoint       keeper            │      answers requests; certificates and caBundles
+//!     endpoint       keeper     external_scaler    answers; certificates and caBundles; KEDA
 //!   ┌─────┼───────┐     │              │
 //! pod_values recommendations  access  authority   numbers; permissions; the certificate authority
 //!   └──┬──┘                    │
@@ -24,6 +25,7 @@ pub(crate) mod catalog;
 pub(crate) mod config;
 mod documents;
 mod endpoint;
+mod external_scaler;
 mod front_proxy;
 mod keeper;
 mod pod_values;

@@ -12,6 +12,7 @@
 //!  cloud          plays the services of clouds that give credentials
 //!  monitoring     Prometheus, the Prometheus Operator and prometheus-adapter: the real ones
 //!  backends       VictoriaMetrics, Thanos and Mimir: the real ones
+//!  Keda           KEDA's operator and metrics server: the real ones
 //!  lws            the real controller of LeaderWorkerSets, which are replicas of several pods
 //!  RbgController  plays the controller of RoleBasedGroups
 //!  LoadGenerator  keeps a number of requests in flight, and reports as benchmark tools do
@@ -36,6 +37,7 @@ pub mod fake_prometheus;
 pub mod flatness;
 pub mod front;
 pub mod gitops;
+mod keda;
 pub mod load;
 pub mod lws;
 pub mod monitoring;
@@ -64,6 +66,7 @@ pub use custom_metrics::CustomMetrics;
 pub use engine::{Emulated, Engine, EnginePage, Page, Script};
 pub use fake_prometheus::{FakePrometheus, Fault};
 pub use front::{Balance, Disaggregated, Front};
+pub use keda::Keda;
 pub use load::{Load, LoadGenerator};
 pub use lws::{LeaderWorkerSets, RoleScalers, Version as LwsVersion};
 pub use nodes::{ColdStart, HollowNodes, Plan};

@@ -58,9 +58,10 @@ impl Certificate {
     }
 }
 
-/// An authority that issues certificates to clients.
+/// An authority that issues certificates to clients and servers.
 pub struct ClientAuthority {
     certificate: CertificateDer<'static>,
+    pem: String,
     issuer: Issuer<'static, KeyPair>,
 }
 
@@ -73,8 +74,14 @@ impl ClientAuthority {
         let mut params = CertificateParams::new(Vec::<String>::new())?;
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
         let key = KeyPair::generate().context("generating the key of an authority")?;
-        let certificate = params.self_signed(&key)?.der().clone();
-        Ok(Self { certificate, issuer: Issuer::new(params, key) })
+        let signed = params.self_signed(&key)?;
+        let (certificate, pem) = (signed.der().clone(), signed.pem());
+        Ok(Self { certificate, pem, issuer: Issuer::new(params, key) })
+    }
+
+    /// Returns its certificate, as PEM.
+    pub fn pem(&self) -> String {
+        self.pem.clone()
     }
 
     /// Issues a certificate to a client. Returns it and its private key, as PEM.
@@ -82,8 +89,18 @@ impl ClientAuthority {
     /// # Errors
     /// Fails if no key can be generated.
     pub fn issue(&self) -> Result<(String, String)> {
-        let key = KeyPair::generate().context("generating the key of a client")?;
-        let params = CertificateParams::new(vec!["client.example".to_owned()])?;
+        self.issue_to(&["client.example"])
+    }
+
+    /// Issues a certificate to a client or a server of these DNS names and addresses. Returns it
+    /// and its private key, as PEM.
+    ///
+    /// # Errors
+    /// Fails if no key can be generated.
+    pub fn issue_to(&self, names: &[&str]) -> Result<(String, String)> {
+        let key = KeyPair::generate().context("generating the key of a certificate")?;
+        let names: Vec<String> = names.iter().map(ToString::to_string).collect();
+        let params = CertificateParams::new(names)?;
         Ok((params.signed_by(&key, &self.issuer)?.pem(), key.serialize_pem()))
     }
 }

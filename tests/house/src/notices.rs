@@ -19,9 +19,10 @@ const PLATFORM: &str = "x86_64-unknown-linux-musl";
 const APACHE: &str = "Apache-2.0";
 
 /// Packages without a file of their licence, and the text of their repository's: `LICENSE` of
-/// Nugine/simd at commit d74c030d.
+/// Nugine/simd at commit d74c030d, and of hyperium/tonic as its package `tonic` 0.14.9 has it.
 const LACKING: &[(&str, &str)] = &[
     ("base64-simd 0.8.0", include_str!("../licences/nugine-simd.txt")),
+    ("tonic-prost 0.14.9", include_str!("../licences/tonic.txt")),
     ("vsimd 0.8.0", include_str!("../licences/nugine-simd.txt")),
 ];
 

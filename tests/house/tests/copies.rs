@@ -58,6 +58,7 @@ const PINS: &[Pin] = &[
     },
     pin("tests/lws/go.mod", "sigs.k8s.io/lws ", "LeaderWorkerSet"),
     pin("tests/lws/0.9/go.mod", "sigs.k8s.io/lws ", "LeaderWorkerSet"),
+    pin("tests/keda/go.mod", "github.com/kedacore/keda/v2 ", "KEDA: operator"),
     pin("Makefile", "MDBOOK_VERSION := ", "mdBook"),
     pin("tests/gitops/go.mod", "helm.sh/helm/v4 ", "Helm"),
     pin("tests/gitops/go.mod", "github.com/fluxcd/pkg/ssa ", "Flux's library that applies"),

@@ -1,6 +1,7 @@
 //! The certificate of a listener, in files that may be replaced at any time.
 
 use std::{
+    fmt::Display,
     io,
     path::{Path, PathBuf},
     sync::{Arc, Mutex},
@@ -8,9 +9,10 @@ use std::{
 };
 
 use rustls::{
-    ServerConfig,
+    RootCertStore, ServerConfig,
     crypto::ring,
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
 };
 use tracing::{info, warn};
 
@@ -30,7 +32,13 @@ pub struct CertificateFiles {
 
 /// A certificate as its files have it.
 pub(crate) struct Certificate {
+    /// The requests that are served with it.
+    requests: &'static str,
     files: CertificateFiles,
+    /// The file of the authorities by which clients are verified; `None` if they need not be.
+    clients: Option<PathBuf>,
+    /// The protocol that is offered.
+    protocol: &'static [u8],
     state: Mutex<State>,
 }
 
@@ -47,12 +55,28 @@ struct State {
 struct Contents {
     certificate: Vec<u8>,
     key: Vec<u8>,
+    clients: Option<Vec<u8>>,
 }
 
 impl Certificate {
     /// Begins with what the files contain now, if they are there.
     pub(crate) fn new(files: CertificateFiles) -> Self {
-        let certificate = Self { files, state: Mutex::default() };
+        Self::begin("wake calls", files, None, b"http/1.1")
+    }
+
+    /// Like [`new`](Self::new), for calls of KEDA by gRPC. With a file of authorities, clients need
+    /// a certificate of one of them.
+    pub(crate) fn for_keda(files: CertificateFiles, clients: Option<PathBuf>) -> Self {
+        Self::begin("calls of KEDA", files, clients, b"h2")
+    }
+
+    fn begin(
+        requests: &'static str,
+        files: CertificateFiles,
+        clients: Option<PathBuf>,
+        protocol: &'static [u8],
+    ) -> Self {
+        let certificate = Self { requests, files, clients, protocol, state: Mutex::default() };
         certificate.look();
         certificate
     }
@@ -73,18 +97,22 @@ impl Certificate {
         if state.seen.as_ref() == Some(&contents) {
             return;
         }
-        let path = self.files.certificate.display();
-        match contents.as_ref().map_err(Clone::clone).and_then(server_config) {
+        let (path, requests) = (self.files.certificate.display(), self.requests);
+        match contents
+            .as_ref()
+            .map_err(Clone::clone)
+            .and_then(|contents| server_config(contents, self.protocol))
+        {
             Ok(config) => {
-                info!(%path, "wake calls are served with the certificate of this file");
+                info!(%path, requests, "these are served with the certificate of this file");
                 state.config = Some(Arc::new(config));
             }
             Err(error) if !self.files.certificate.exists() && state.config.is_none() => {
-                info!(error, "there is no certificate yet: wake calls are not served");
+                info!(error, requests, "there is no certificate yet: these are not served");
             }
             Err(error) => {
                 let in_use = if state.config.is_some() { "the former one" } else { "none" };
-                warn!(%path, error, in_use, "the certificate for wake calls cannot be used");
+                warn!(%path, error, in_use, requests, "the certificate for these cannot be used");
             }
         }
         state.seen = Some(contents);
@@ -94,7 +122,11 @@ impl Certificate {
         let read = |path: &Path| {
             std::fs::read(path).map_err(|error: io::Error| format!("{}: {error}", path.display()))
         };
-        Ok(Contents { certificate: read(&self.files.certificate)?, key: read(&self.files.key)? })
+        Ok(Contents {
+            certificate: read(&self.files.certificate)?,
+            key: read(&self.files.key)?,
+            clients: self.clients.as_deref().map(read).transpose()?,
+        })
     }
 }
 
@@ -104,7 +136,7 @@ impl ServerTls for Certificate {
     }
 }
 
-fn server_config(contents: &Contents) -> Result<ServerConfig, String> {
+fn server_config(contents: &Contents, protocol: &[u8]) -> Result<ServerConfig, String> {
     // An error of the reader may quote the file, which is never told where it is the key's.
     let chain: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&contents.certificate).collect();
     let chain = chain.map_err(|_| "the certificate is not valid PEM".to_owned())?;
@@ -113,14 +145,30 @@ fn server_config(contents: &Contents) -> Result<ServerConfig, String> {
     }
     let key = PrivateKeyDer::from_pem_slice(&contents.key)
         .map_err(|_| "there is no PEM private key in the key's file".to_owned())?;
-    let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
+    let builder = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)
         .map_err(|error| error.to_string())?;
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let builder = match &contents.clients {
+        Some(authorities) => builder.with_client_cert_verifier(verifier(authorities)?),
+        None => builder.with_no_client_auth(),
+    };
+    let mut config = builder.with_single_cert(chain, key).map_err(|error| error.to_string())?;
+    config.alpn_protocols = vec![protocol.to_vec()];
     Ok(config)
+}
+
+/// Returns the verifier of clients that have a certificate of one of these authorities, in PEM.
+pub(crate) fn verifier(authorities: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, String> {
+    let unusable =
+        |error: &dyn Display| format!("the authorities of clients cannot be used: {error}");
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(authorities) {
+        let certificate = certificate.map_err(|error| unusable(&error))?;
+        roots.add(certificate).map_err(|error| unusable(&error))?;
+    }
+    let provider = Arc::new(ring::default_provider());
+    let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+    builder.build().map_err(|error| unusable(&error))
 }
 
 #[cfg(test)]
@@ -162,6 +210,48 @@ mod tests {
         write(&second);
         certificate.look();
         assert!(!Arc::ptr_eq(&before, &certificate.config().unwrap()));
+        std::fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[tokio::test]
+    async fn clients_need_a_certificate_of_the_authority() {
+        let name = format!("llm-autoscaler-clients-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let files =
+            CertificateFiles { certificate: folder.join("tls.crt"), key: folder.join("tls.key") };
+        let clients = folder.join("ca.crt");
+        let (server, client, stranger) = (pair(), pair(), pair());
+        std::fs::write(&files.certificate, &server.0).unwrap();
+        std::fs::write(&files.key, &server.1).unwrap();
+        let certificate = Certificate::for_keda(files, Some(clients.clone()));
+        assert!(certificate.config().is_none(), "without the authority nothing is served");
+        std::fs::write(&clients, &client.0).unwrap();
+        certificate.look();
+        let config = certificate.config().unwrap();
+        for (identity, expected) in [(None, false), (Some(stranger), false), (Some(client), true)] {
+            let der = |pem: &str| CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+            let mut roots = RootCertStore::empty();
+            roots.add(der(&server.0)).unwrap();
+            let provider = Arc::new(ring::default_provider());
+            let builder = rustls::ClientConfig::builder_with_provider(provider)
+                .with_safe_default_protocol_versions()
+                .unwrap()
+                .with_root_certificates(roots);
+            let client = match identity {
+                None => builder.with_no_client_auth(),
+                Some((certificate, key)) => {
+                    let key = PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+                    builder.with_client_auth_cert(vec![der(&certificate)], key).unwrap()
+                }
+            };
+            let (near, far) = tokio::io::duplex(1 << 16);
+            let accepted = tokio_rustls::TlsAcceptor::from(config.clone()).accept(near);
+            let connector = tokio_rustls::TlsConnector::from(Arc::new(client));
+            let connected = connector.connect("localhost".try_into().unwrap(), far);
+            let (accepted, _) = tokio::join!(accepted, connected);
+            assert_eq!(accepted.is_ok(), expected);
+        }
         std::fs::remove_dir_all(&folder).unwrap();
     }
 }

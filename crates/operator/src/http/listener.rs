@@ -4,7 +4,7 @@
 //! Every pod of the cluster can connect. A connection costs at most 16 KiB of headers, ends 5 s
 //! after its last request, and after a minute in any case. Where there are too many, the oldest one
 //! makes room, so that the kubelet's probes are answered while a flood goes on: they need
-//! milliseconds.
+//! milliseconds. A connection by HTTP/2, which is KEDA's, is kept for an hour and pinged meanwhile.
 
 use std::{
     collections::HashMap,
@@ -15,9 +15,9 @@ use std::{
 };
 
 use axum::{Extension, Router};
-use hyper::server::conn::http1;
+use hyper::server::conn::{http1, http2};
 use hyper_util::{
-    rt::{TokioIo, TokioTimer},
+    rt::{TokioExecutor, TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
 use rustls::{ServerConfig, pki_types::CertificateDer};
@@ -42,6 +42,12 @@ const HEADERS: usize = 64;
 const HEAD_DEADLINE: Duration = Duration::from_secs(5);
 /// The longest life of a connection, which also ends clients that do not read.
 const LIFE: Duration = Duration::from_mins(1);
+/// The longest life of a connection with streams.
+const LIFE_OF_STREAMS: Duration = Duration::from_hours(1);
+/// The number of requests of one such connection at the same time, streams included.
+const STREAMS: u32 = 2200;
+/// The time between two pings of the client of such a connection.
+const PINGED_EVERY: Duration = Duration::from_secs(20);
 /// The wait after a connection could not be accepted: usually there are too many open files.
 const REFUSED: Duration = Duration::from_secs(1);
 /// The error of Linux for a family of addresses that is switched off, `EAFNOSUPPORT`.
@@ -61,16 +67,28 @@ pub(crate) trait ServerTls: Send + Sync {
     fn config(&self) -> Option<Arc<ServerConfig>>;
 }
 
+/// The protocol of a listener.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocol {
+    Http1,
+    Http2,
+}
+
 /// The limits of a listener.
 #[derive(Clone, Copy)]
 struct Limits {
+    protocol: Protocol,
     connections: usize,
     head_deadline: Duration,
     life: Duration,
 }
 
-const LIMITS: Limits =
-    Limits { connections: CONNECTIONS, head_deadline: HEAD_DEADLINE, life: LIFE };
+const LIMITS: Limits = Limits {
+    protocol: Protocol::Http1,
+    connections: CONNECTIONS,
+    head_deadline: HEAD_DEADLINE,
+    life: LIFE,
+};
 
 /// Listens on an address. Where IPv6 is switched off, all addresses are those of IPv4.
 ///
@@ -102,6 +120,18 @@ pub(crate) async fn serve(
     supervisor: Supervisor,
 ) {
     serve_within(LIMITS, listener, tls, app, supervisor).await;
+}
+
+/// Like [`serve`], by HTTP/2 and for clients that keep a connection and its streams for long. One
+/// that does not answer a ping within the deadline of a head is gone.
+pub(crate) async fn serve_http2(
+    listener: TcpListener,
+    tls: Option<Arc<dyn ServerTls>>,
+    app: Router,
+    supervisor: Supervisor,
+) {
+    let limits = Limits { protocol: Protocol::Http2, life: LIFE_OF_STREAMS, ..LIMITS };
+    serve_within(limits, listener, tls, app, supervisor).await;
 }
 
 async fn serve_within(
@@ -167,13 +197,29 @@ async fn answer_http<S>(limits: Limits, stream: S, app: Router)
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
-    let connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits.head_deadline)
-        .max_buf_size(HEAD)
-        .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(app));
-    if let Err(error) = connection.await {
+    let (io, app) = (TokioIo::new(stream), TowerToHyperService::new(app));
+    let connection = match limits.protocol {
+        Protocol::Http1 => {
+            let mut builder = http1::Builder::new();
+            builder
+                .timer(TokioTimer::new())
+                .header_read_timeout(limits.head_deadline)
+                .max_buf_size(HEAD)
+                .max_headers(HEADERS);
+            builder.serve_connection(io, app).await
+        }
+        Protocol::Http2 => {
+            let mut builder = http2::Builder::new(TokioExecutor::new());
+            builder
+                .timer(TokioTimer::new())
+                .max_header_list_size(HEAD as u32)
+                .max_concurrent_streams(STREAMS)
+                .keep_alive_interval(PINGED_EVERY)
+                .keep_alive_timeout(limits.head_deadline);
+            builder.serve_connection(io, app).await
+        }
+    };
+    if let Err(error) = connection {
         debug!(%error, "a connection ended with an error");
     }
 }

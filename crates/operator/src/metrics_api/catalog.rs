@@ -60,6 +60,13 @@ impl Catalog {
         entries.map(|entry| entry.objects.borrow().clone()).collect()
     }
 
+    /// Returns an autoscaler.
+    pub(super) fn object(&self, key: &AutoscalerKey) -> Option<Arc<LLMAutoscaler>> {
+        let namespaces = lock(&self.0);
+        let entry = namespaces.get(&key.namespace)?.get(&key.name)?;
+        Some(entry.objects.borrow().clone())
+    }
+
     /// Returns the targets of all autoscalers of a namespace, by the autoscalers' names.
     pub(super) fn targets(&self, namespace: &str, profile: Profile) -> Vec<Arc<Target>> {
         let mut namespaces = lock(&self.0);

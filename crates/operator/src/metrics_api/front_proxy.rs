@@ -8,12 +8,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::http::HeaderMap;
 use k8s_openapi::api::authentication::v1::UserInfo;
-use rustls::{
-    RootCertStore,
-    crypto::ring,
-    pki_types::{CertificateDer, pem::PemObject},
-    server::{WebPkiClientVerifier, danger::ClientCertVerifier},
-};
+use rustls::{pki_types::CertificateDer, server::danger::ClientCertVerifier};
+
+use crate::http::certificate;
 
 /// The settings by which API servers of the cluster authenticate themselves.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -71,17 +68,8 @@ impl FrontProxy {
     /// # Errors
     /// The authority cannot be used, for this reason.
     pub(super) fn verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, String> {
-        let unusable = |error: &dyn std::fmt::Display| {
-            format!("requestheader-client-ca-file cannot be used: {error}")
-        };
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(self.authority.as_bytes()) {
-            let certificate = certificate.map_err(|error| unusable(&error))?;
-            roots.add(certificate).map_err(|error| unusable(&error))?;
-        }
-        let provider = Arc::new(ring::default_provider());
-        let builder = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
-        builder.build().map_err(|error| unusable(&error))
+        certificate::verifier(self.authority.as_bytes())
+            .map_err(|error| format!("requestheader-client-ca-file: {error}"))
     }
 
     /// Returns the user that the API server names. The certificate has been verified.

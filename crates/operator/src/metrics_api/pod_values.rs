@@ -4,6 +4,8 @@
 //! that are scraped anyway are not scraped twice. A page that is older than half a second is
 //! scraped for the answer. A subscription that is not asked for ends after two minutes.
 
+mod total;
+
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
     sync::{Arc, Mutex},
@@ -123,7 +125,7 @@ impl PodValues {
         let wanted: Vec<_> = targets
             .filter_map(|target| {
                 let measure = exported::measure(&target.role.config, metric, series)?;
-                Some(self.number(request, target, &measure))
+                Some(self.number((metric, series), target, &measure))
             })
             .collect::<Result<_, _>>()?;
         if wanted.is_empty() {
@@ -135,7 +137,11 @@ impl PodValues {
         if let Some(problem) = self.sampling.pods.problem(namespace) {
             return Err(Missing::Samples(problem));
         }
-        let answers = stream::iter(wanted).map(|number| self.read(number, request));
+        let is_chosen = |pod: &Pod| match &*request.pod {
+            "*" => request.pods.matches(&pod.labels),
+            name => pod.name == name,
+        };
+        let answers = stream::iter(wanted).map(|number| self.read(number, is_chosen));
         let answers: Vec<_> = answers.buffered(AT_ONCE).collect().await;
         let (mut pods, mut reasons) = (BTreeMap::new(), Vec::new());
         for (values, missing) in answers {
@@ -166,29 +172,29 @@ impl PodValues {
     /// Returns a number of a target, which is sampled from now on.
     fn number(
         &self,
-        request: &PodsRequest,
+        (metric, series): (&str, &[(String, String)]),
         target: Arc<Target>,
         measure: &Measure,
     ) -> Result<Arc<Number>, Missing> {
         let now = self.sampling.clock.monotonic();
         let (autoscaler, role) = (target.autoscaler.clone(), target.role.name.clone());
-        let key = (autoscaler, role, request.metric.clone(), request.series.clone());
+        let namespace = autoscaler.namespace.clone();
+        let key = (autoscaler, role, metric.to_owned(), series.to_vec());
         let mut numbers = lock(&self.numbers);
         let known = numbers.get(&key).filter(|known| Arc::ptr_eq(&known.target, &target));
         if let Some(known) = known {
             *lock(&known.asked_at) = now;
             return Ok(known.clone());
         }
-        let of_namespace = numbers.keys().filter(|(it, ..)| it.namespace == request.namespace);
+        let of_namespace = numbers.keys().filter(|(it, ..)| it.namespace == namespace);
         if of_namespace.count() >= OF_NAMESPACE {
             return Err(Missing::Samples(format!(
-                "{OF_NAMESPACE} other numbers of the namespace {} are asked for; ask for fewer \
-                 metrics, or with fewer label selectors",
-                request.namespace
+                "{OF_NAMESPACE} other numbers of the namespace {namespace} are asked for; ask for \
+                 fewer metrics, or with fewer label selectors"
             )));
         }
         let (config, wake) = (target.role.config.reading(measure), Arc::<Notify>::default());
-        let sources = Sources::new(&self.sampling, &request.namespace, &wake, &config);
+        let sources = Sources::new(&self.sampling, &namespace, &wake, &config);
         let state = tokio::sync::Mutex::new(NumberState { sources, located: None });
         let number = Arc::new(Number { target, config, state, asked_at: Mutex::new(now), wake });
         numbers.insert(key, number.clone());
@@ -199,7 +205,7 @@ impl PodValues {
     async fn read(
         &self,
         number: Arc<Number>,
-        request: &PodsRequest,
+        is_chosen: impl Fn(&Pod) -> bool,
     ) -> (Vec<PodValue>, Vec<String>) {
         let mut state = number.state.lock().await;
         let name = &number.target.autoscaler.name;
@@ -210,10 +216,6 @@ impl PodValues {
             return (Vec::new(), Vec::new());
         };
         let members = located.view.latest();
-        let is_chosen = |pod: &Pod| match &*request.pod {
-            "*" => request.pods.matches(&pod.labels),
-            name => pod.name == name,
-        };
         let chosen: Vec<bool> = members.values().map(|pod| is_chosen(pod)).collect();
         if !chosen.contains(&true) {
             return (Vec::new(), Vec::new());

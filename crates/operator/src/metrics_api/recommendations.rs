@@ -168,6 +168,18 @@ impl Recommendations {
         })
     }
 
+    /// Returns the recommended replicas of one target of an autoscaler.
+    ///
+    /// # Errors
+    /// There is none, for this reason.
+    pub(super) fn of(&self, object: &LLMAutoscaler, role: Option<&str>) -> Result<i32, String> {
+        let name = object.name_any();
+        let found = self.current(object).map_err(|reason| format!("{name}: {reason}"))?;
+        let mut all = recommended(object, found.0, found.1);
+        let one = all.find(|it| it.role.as_deref() == role);
+        one.map(|it| it.replicas).ok_or_else(|| format!("{name}: nothing has been decided yet"))
+    }
+
     /// Returns the recommended replicas of an autoscaler, and when they were known to be current.
     fn current(&self, object: &LLMAutoscaler) -> Result<Current, &'static str> {
         let (key, now) = (AutoscalerKey::of(object), self.clock.now());

@@ -1,4 +1,4 @@
-//! The server of the metrics APIs.
+//! The servers of the metrics APIs and of the external scaler.
 
 use std::{sync::Arc, time::Duration};
 
@@ -9,17 +9,22 @@ use axum::{
 use kube::Client;
 use llm_autoscaler_core::Profile;
 use tokio::net::TcpListener;
+use tracing::info;
 
 use crate::{
     clock::Clock,
-    http::listener::{self, ClientCertificate, ServerTls},
+    http::{
+        certificate::Certificate,
+        listener::{self, ClientCertificate, ServerTls},
+    },
     kube_api::writes::Writes,
     lease::Leases,
     metrics_api::{
         access::Access,
         catalog::Catalog,
-        config::MetricsApiConfig,
+        config::{ExternalScalerConfig, MetricsApiConfig},
         endpoint::Endpoint,
+        external_scaler::ExternalScaler,
         keeper::Keeper,
         pod_values::PodValues,
         recommendations::{LatestSteps, Recommendations},
@@ -32,7 +37,8 @@ use crate::{
 /// The tasks' name in the operator's metrics.
 const TASK: &str = "metrics_api";
 
-/// The handles that the server needs.
+/// The handles that the servers need.
+#[derive(Clone)]
 pub(crate) struct Handles {
     /// The client of the API server.
     pub client: Client,
@@ -58,17 +64,40 @@ pub(crate) struct Handles {
     pub period: Duration,
 }
 
-/// Serves the metrics APIs on a listener, for the life of the process.
-pub(crate) async fn serve(listener: TcpListener, config: MetricsApiConfig, handles: Handles) {
-    let Handles { client, writes, leases, clock, supervisor, .. } = handles;
-    let handles_of_keeper = (client.clone(), writes, leases.clone(), clock);
-    let keeper = Arc::new(Keeper::new(handles_of_keeper, config));
-    let Handles { sampling, scales, catalog, steps, profile, period, .. } = handles;
+/// A listener, and its configuration.
+type Bound<T> = Option<(TcpListener, T)>;
+
+/// Serves the metrics APIs and the external scaler, for the life of the process.
+pub(crate) async fn serve(
+    api: Bound<MetricsApiConfig>,
+    external_scaler: Bound<ExternalScalerConfig>,
+    handles: Handles,
+) {
+    let Handles { sampling, scales, catalog, steps, profile, period, .. } = handles.clone();
+    let Handles { leases, clock, supervisor, .. } = handles.clone();
     let pod_values = Arc::new(PodValues::new(sampling, scales, catalog.clone(), profile));
     let recommendations = Recommendations { catalog, steps, leases, clock, period };
+    let scaler = ExternalScaler::new(pod_values.clone(), recommendations.clone());
+    let sweep = || pod_values.sweep();
+    tokio::join!(
+        serve_api(api, pod_values.clone(), recommendations, handles),
+        serve_external_scaler(external_scaler, scaler, supervisor.clone()),
+        supervisor.repeat(TASK, sweep, |_| {}),
+    );
+}
+
+async fn serve_api(
+    api: Bound<MetricsApiConfig>,
+    pod_values: Arc<PodValues>,
+    recommendations: Recommendations,
+    handles: Handles,
+) {
+    let Some((listener, config)) = api else { return };
+    info!(address = %config.address, service = config.service, "the metrics APIs are served");
+    let Handles { client, writes, leases, clock, supervisor, .. } = handles;
+    let keeper = Arc::new(Keeper::new((client.clone(), writes, leases, clock), config));
     let access = Access::new(client, clock);
-    let endpoint = Endpoint::new(keeper.clone(), access, pod_values.clone(), recommendations);
-    let endpoint = Arc::new(endpoint);
+    let endpoint = Arc::new(Endpoint::new(keeper.clone(), access, pod_values, recommendations));
     let answer =
         async move |method: Method,
                     uri: Uri,
@@ -81,6 +110,27 @@ pub(crate) async fn serve(listener: TcpListener, config: MetricsApiConfig, handl
     tokio::join!(
         listener::serve(listener, Some(tls), app, supervisor.clone()),
         supervisor.repeat(TASK, || keeper.run(), |_| {}),
-        supervisor.repeat(TASK, || pod_values.sweep(), |_| {}),
     );
+}
+
+async fn serve_external_scaler(
+    bound: Bound<ExternalScalerConfig>,
+    scaler: ExternalScaler,
+    supervisor: Supervisor,
+) {
+    let Some((listener, config)) = bound else { return };
+    let ExternalScalerConfig { address, certificate, client_authorities } = config;
+    let (tls, verifies_clients) = (certificate.is_some(), client_authorities.is_some());
+    info!(%address, tls, verifies_clients, "the external scaler is served");
+    let certificate =
+        certificate.map(|files| Arc::new(Certificate::for_keda(files, client_authorities)));
+    let watched = certificate.clone();
+    let watch = async {
+        if let Some(certificate) = &watched {
+            certificate.watch().await;
+        }
+    };
+    let tls = certificate.map(|certificate| certificate as Arc<dyn ServerTls>);
+    let app = Router::new().fallback(async move |request| scaler.answer(request).await);
+    tokio::join!(listener::serve_http2(listener, tls, app, supervisor), watch);
 }

@@ -369,7 +369,7 @@ mod tests {
             assert_eq!(found, expected.map_err(|rest| format!("{no_name}{rest}")));
         }
         // A port of the spec, and an engine without a usual number, are never replaced.
-        let pod = Pod { ports: Vec::new(), unnamed_ports: vec![8000], ..Pod::serving("a", "a") };
+        let pod = Pod { ports: [].into(), unnamed_ports: vec![8000], ..Pod::serving("a", "a") };
         assert_eq!(port_of(&pod, &config(None)), None);
     }
 }

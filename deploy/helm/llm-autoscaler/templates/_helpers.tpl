@@ -80,6 +80,18 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version | replace "+" "_" | 
 - --metrics-api-service={{ include "llm-autoscaler.metricsApiName" . }}
 - --metrics-api-secret={{ include "llm-autoscaler.metricsApiName" . }}
 {{- end }}
+{{- if ne $v.externalScaler.mode "Disabled" }}
+- --external-scaler-address=[::]:{{ $v.ports.externalScaler }}
+{{- end }}
+{{- if eq $v.externalScaler.mode "TLS" }}
+- --external-scaler-tls-cert-file=/etc/llm-autoscaler/external-scaler-tls/tls.crt
+- --external-scaler-tls-key-file=/etc/llm-autoscaler/external-scaler-tls/tls.key
+{{- if $v.externalScaler.verifyClients }}
+- --external-scaler-client-ca-file=/etc/llm-autoscaler/external-scaler-tls/ca.crt
+{{- end }}
+{{- else if eq $v.externalScaler.mode "PlainHTTP" }}
+- --external-scaler-plain-http
+{{- end }}
 {{- if ne $v.wake.mode "Disabled" }}
 - --wake-address=[::]:{{ $v.ports.wake }}
 - --wake-audience={{ $v.wake.audience }}

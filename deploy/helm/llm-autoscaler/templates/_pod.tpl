@@ -23,16 +23,22 @@ ports:
 {{- if $v.metricsApi.enabled }}
 - {name: metrics-api, containerPort: {{ $v.ports.metricsApi }}}
 {{- end }}
+{{- if ne $v.externalScaler.mode "Disabled" }}
+- {name: ext-scaler, containerPort: {{ $v.ports.externalScaler }}}
+{{- end }}
 livenessProbe:
   httpGet: {path: /livez, port: http}
 readinessProbe:
   httpGet: {path: /readyz, port: http}
 resources: {{- toYaml $v.resources | nindent 2 }}
 securityContext: {{- toYaml $v.securityContext | nindent 2 }}
-{{- if or (eq $v.wake.mode "TLS") $v.sourceCredentials $v.extraVolumeMounts }}
+{{- if or (eq $v.wake.mode "TLS") (eq $v.externalScaler.mode "TLS") $v.sourceCredentials $v.extraVolumeMounts }}
 volumeMounts:
 {{- if $v.sourceCredentials }}
 - {name: source-credentials, mountPath: /etc/llm-autoscaler/source-credentials, readOnly: true}
+{{- end }}
+{{- if eq $v.externalScaler.mode "TLS" }}
+- {name: external-scaler-tls, mountPath: /etc/llm-autoscaler/external-scaler-tls, readOnly: true}
 {{- end }}
 {{- if eq $v.wake.mode "TLS" }}
 - {name: wake-tls, mountPath: /etc/llm-autoscaler/wake-tls, readOnly: true}
@@ -44,11 +50,15 @@ volumeMounts:
 {{- end }}
 
 {{- define "llm-autoscaler.volumes" -}}
-{{- if or (eq .Values.wake.mode "TLS") .Values.sourceCredentials .Values.extraVolumes -}}
+{{- if or (eq .Values.wake.mode "TLS") (eq .Values.externalScaler.mode "TLS") .Values.sourceCredentials .Values.extraVolumes -}}
 volumes:
 {{- if .Values.sourceCredentials }}
 - name: source-credentials
   configMap: {name: {{ include "llm-autoscaler.fullname" . }}-source-credentials}
+{{- end }}
+{{- if eq .Values.externalScaler.mode "TLS" }}
+- name: external-scaler-tls
+  secret: {secretName: {{ .Values.externalScaler.secretName }}, optional: true}
 {{- end }}
 {{- if eq .Values.wake.mode "TLS" }}
 - name: wake-tls

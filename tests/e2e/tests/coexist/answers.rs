@@ -21,7 +21,17 @@ pub(crate) async fn engines_by_their_own_names(stage: &Stage) -> Result<String> 
         let engine = json!({"engine": page.engine(), "mode": "Recommend"});
         stage.autoscaler(name, engine).await?;
     }
+    // The name of the guides, which frontends of Dynamo had up to 0.4.
+    let former = "nv_llm_http_service_inflight_requests";
+    stage.page("frontend", &Page::text(format!("{former}{{model=\"qwen3\"}} 11\n")));
+    stage.engine("frontend", 1).await?;
+    let target = json!({"type": "AverageValue", "averageValue": "24"});
+    let metrics = json!([{"signal": "InFlightRequests", "target": target}]);
+    let engine = json!({"engine": "Dynamo", "mode": "Recommend", "metrics": metrics});
+    stage.autoscaler("frontend", engine).await?;
     serve(stage).await?;
+    let all = pods_path(stage, "*", former);
+    until_values(stage, &all, &[("frontend-0".to_owned(), "11".to_owned())]).await?;
     for (name, _, series) in pages {
         let expected = [0, 1].map(|ordinal| (format!("{name}-{ordinal}"), "7".to_owned()));
         let selected = format!("{}?labelSelector=app%3D{name}", pods_path(stage, "*", series));

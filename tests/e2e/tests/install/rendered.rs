@@ -63,6 +63,7 @@ pub(crate) async fn every_flag_can_be_set(stage: &Stage) -> Result<String> {
     for wake in ["TLS", "PlainHTTP"] {
         let mut values = one_namespace("team-a");
         values["wake"] = json!({"mode": wake});
+        values["externalScaler"] = json!({"mode": wake});
         let objects = objects::parse(&template(stage, &packaging, &values).await?)?;
         let container = container(&objects)?;
         let args = container["args"].as_array().into_iter().flatten().filter_map(Value::as_str);

@@ -48,6 +48,7 @@ pub(crate) fn everything() -> Value {
         "memoryBudget": "1Gi",
         "log": {"format": "text", "level": "debug"},
         "metricsApi": {"enabled": true},
+        "externalScaler": {"mode": "TLS"},
         "extraTargets": [{"apiGroup": "fleets.example", "resource": "fleets"}],
         "rbac": {"drain": true, "roleBasedGroups": true, "credentialsNamespaces": ["team-a"]},
         "serviceAccount": {"name": "scaler", "annotations": {"example/role": "reader"}},

@@ -182,8 +182,8 @@ proptest! {
         };
         prop_assert!(found <= asked.max(size), "{found} for {asked}");
         prop_assert!(found >= asked.min(size), "{found} for {asked}");
-        // Where replicas start or are stuck, a shadow stays if the target does, unless the load asks
-        // for more.
+        // Where replicas start or are stuck, a shadow stays if the target does, unless the load
+        // asks for more.
         let stays = proposed(&policy, &observation, requested) == Ok(requested);
         let alive = || replicas.iter().filter(|(replica, _)| *replica != FAILED);
         let all_run = alive().all(|(replica, _)| *replica == READY);

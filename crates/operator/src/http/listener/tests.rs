@@ -7,7 +7,13 @@ use crate::http::certificate::{Certificate, CertificateFiles};
 const REQUEST: &[u8] = b"GET /livez HTTP/1.1\r\nhost: x\r\n\r\n";
 
 fn limits(connections: usize) -> Limits {
-    Limits { connections, head_deadline: Duration::from_millis(200), life: Duration::from_mins(1) }
+    let protocol = Protocol::Http1;
+    Limits {
+        protocol,
+        connections,
+        head_deadline: Duration::from_millis(200),
+        life: Duration::from_mins(1),
+    }
 }
 
 async fn start(limits: Limits, tls: Option<Arc<dyn ServerTls>>) -> SocketAddr {

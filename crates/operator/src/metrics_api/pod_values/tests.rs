@@ -109,7 +109,7 @@ async fn a_namespace_has_a_limited_number_of_numbers_and_a_known_one_stays() {
             pods: Selector::default(),
             series,
         };
-        values.number(&request, target.clone(), &measure).map(drop)
+        values.number((&request.metric, &request.series), target.clone(), &measure).map(drop)
     };
     for label in 0..OF_NAMESPACE {
         assert_eq!(ask(label), Ok(()));
