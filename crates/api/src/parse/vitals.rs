@@ -39,7 +39,7 @@ impl<T> Made<T> {
 
     fn get(&self, engine: Engine, build: impl FnOnce() -> Option<T>) -> Option<Arc<T>> {
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, known)) = made.iter().find(|(of, _)| *of == engine) {
+        if let Some((_, known)) = made.iter().find(|(made_for, _)| *made_for == engine) {
             return known.clone();
         }
         let new = build().map(Arc::new);

@@ -135,7 +135,7 @@ fn a_rise_is_carried_on_and_a_fall_waits_for_the_window() {
     assert!(rising.trend > 0.04, "{rising:?}");
     let soon = service.run(60.0, 20.0, |_| true).unwrap();
     assert!(soon.replicas >= rising.needed && soon.held == Some(SloHold::Window), "{soon:?}");
-    // What only the rise has asked for is not kept as long as what the load has needed.
+    // Replicas that only the rise has asked for are not kept as long as those of the load.
     let falling = service.run(180.0, 20.0, |_| true).unwrap();
     assert!(falling.needed <= 4 && falling.held == Some(SloHold::Window), "{falling:?}");
     assert!((9..rising.needed).contains(&falling.replicas), "{falling:?} {rising:?}");

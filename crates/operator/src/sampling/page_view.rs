@@ -185,7 +185,9 @@ impl PageView {
             measures.iter().map(|_| Vec::with_capacity(pods.len())).collect();
         for (index, pod) in pods.values().enumerate() {
             let Some(PageOfView { page, since }) = self.page(index, pod) else {
-                found.iter_mut().for_each(|of| of.push(Lookup::Missing(self.unreachable(pod))));
+                for lookups in &mut found {
+                    lookups.push(Lookup::Missing(self.unreachable(pod)));
+                }
                 continue;
             };
             let lookup = PageLookup {

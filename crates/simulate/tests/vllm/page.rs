@@ -281,9 +281,11 @@ impl Plot {
         }
         // Strokes without a length are dots.
         let every = points.len().div_ceil(DOTS).max(1);
-        let dots: String =
-            places.step_by(every).map(|(x, y)| format!("M{x:.1} {y:.1}h0")).collect();
-        format!("<path class=\"{class} dots\" d=\"{dots}\"/>")
+        let mut svg = format!("<path class=\"{class} dots\" d=\"");
+        for (x, y) in places.step_by(every) {
+            write!(svg, "M{x:.1} {y:.1}h0").unwrap();
+        }
+        svg + "\"/>"
     }
 }
 

@@ -1,4 +1,4 @@
-//! A promise whose two parts are kept by two roles of one group.
+//! A promise in two parts, which two roles of one group keep.
 
 use std::time::Duration;
 

@@ -32,11 +32,13 @@ prop_compose! {
         token in 0.02f64..0.5,
         latency in 0.44f64..0.88,
         utilization in 0.4f64..0.8,
+        sequences in prop::option::of(8.0f64..256.0),
     ) -> Sizing {
         Sizing {
             model,
             lengths: Lengths { prompt, computed: prompt * (1.0 - cached), output },
             kv_capacity: Some(284_000.0),
+            sequences,
             promise: Promise { time_to_first_token: first, inter_token_latency: token },
             margins: Margins { latency, utilization },
             role: SloRole::Both,
@@ -65,7 +67,7 @@ fn minutes(service: &mut Service, loads: &[f64]) -> Result<SloSize, NoSize> {
     result
 }
 
-/// Returns an engine whose steps take another time.
+/// Returns an engine that takes so many times as long for everything.
 fn scaled(engine: &StepTime, factor: f64) -> StepTime {
     StepTime {
         base: engine.base * factor,
@@ -165,7 +167,7 @@ proptest! {
             let state = ServingState::Serving;
             let replicas = vec![SloReplica { id: 1, age: 900.0, state, sample: Some(sample) }];
             let mut intervals = Vec::new();
-            tracker.observe(at, &replicas, |it| intervals.push(it), |_| ());
+            tracker.observe(at, &replicas, SloRole::Both, |it| intervals.push(it), |_| ());
             for Interval { from, to, arrivals, finished, late, row, .. } in intervals.iter().copied() {
                 prop_assert!(to > from && arrivals >= 0.0 && finished >= 0.0, "{intervals:?}");
                 prop_assert!(late.is_none_or(|late| late >= 0.0), "{intervals:?}");
