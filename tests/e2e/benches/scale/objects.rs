@@ -6,8 +6,9 @@ use anyhow::Result;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api,
-    api::{ObjectMeta, PostParams},
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
 };
+use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_e2e::{Stage, fleets::address};
 use llm_autoscaler_testbed::controlplane::StoredObject;
 use serde_json::{Value, json};
@@ -36,13 +37,16 @@ impl fmt::Display for Size {
 pub(crate) struct Objects<'a> {
     stage: &'a Stage,
     port: u16,
-    interval: u64,
+    /// The spec of an autoscaler with its defaults, which etcd does not add.
+    spec: Value,
     size: Size,
 }
 
 impl<'a> Objects<'a> {
-    pub(crate) fn new(stage: &'a Stage, port: u16, interval: u64) -> Self {
-        Self { stage, port, interval, size: Size { pods: 0, autoscalers: 0 } }
+    /// Begins without objects. Pages are at `port`, and read every `interval` seconds.
+    pub(crate) async fn new(stage: &'a Stage, port: u16, interval: u64) -> Result<Self> {
+        let spec = complete(stage, spec(interval)).await?;
+        Ok(Self { stage, port, spec, size: Size { pods: 0, autoscalers: 0 } })
     }
 
     /// Creates the namespaces of this many autoscalers.
@@ -60,10 +64,10 @@ impl<'a> Objects<'a> {
     /// Creates what is missing. Pods that are there keep their autoscalers.
     pub(crate) async fn grow_to(&mut self, size: Size) -> Result<()> {
         let mut objects = Vec::new();
-        for number in self.size.autoscalers..size.autoscalers {
-            objects.push(fleet(number, size));
-            objects.push(self.autoscaler(number));
-        }
+        // A fleet has the size that its pods have, so that nothing is to be scaled.
+        objects.extend((0..size.autoscalers).map(|number| fleet(number, size)));
+        let autoscalers = self.size.autoscalers..size.autoscalers;
+        objects.extend(autoscalers.map(|number| self.autoscaler(number)));
         for number in self.size.pods..size.pods {
             objects.push(self.pod(number, number % size.autoscalers));
         }
@@ -79,24 +83,15 @@ impl<'a> Objects<'a> {
 
     fn autoscaler(&self, number: u32) -> StoredObject {
         let name = format!("fleet-{number}");
-        let target = json!({"apiVersion": "example.com/v1", "kind": "Fleet", "name": name});
+        let mut spec = self.spec.clone();
+        spec["scaleTargetRef"]["name"] = json!(name);
         stored(
             "llmautoscaler.io/llmautoscalers",
             number,
             json!({
                 "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
                 "metadata": metadata("a", number, &name, number, &json!({})),
-                "spec": {
-                    "scaleTargetRef": target, "maxReplicas": 1000,
-                    "sources": [{"scrape": {"intervalSeconds": self.interval, "timeoutSeconds": 2}}],
-                    "metrics": [{
-                        "signal": "InFlightRequests",
-                        "target": {"type": "AverageValue", "averageValue": "32"},
-                    }],
-                    "podMonitor": {"mode": "Disabled"},
-                    // Nothing is written while the figures are taken.
-                    "behavior": {"scaleDown": {"selectPolicy": "Disabled"}},
-                },
+                "spec": spec,
             }),
         )
     }
@@ -154,7 +149,6 @@ impl<'a> Objects<'a> {
 
 fn fleet(number: u32, size: Size) -> StoredObject {
     let name = format!("fleet-{number}");
-    // Later pods are counted too, so that none of these sizes is one of another writer.
     let pods = size.pods.div_ceil(size.autoscalers);
     stored(
         "example.com/fleets",
@@ -165,6 +159,33 @@ fn fleet(number: u32, size: Size) -> StoredObject {
             "spec": {"size": pods}, "status": {"size": pods, "selector": format!("fleet={name}")},
         }),
     )
+}
+
+fn spec(interval: u64) -> Value {
+    json!({
+        "scaleTargetRef": {"apiVersion": "example.com/v1", "kind": "Fleet", "name": "any"},
+        "engine": "VLLM", "minReplicas": 1, "maxReplicas": 1000,
+        "sources": [{"scrape": {"intervalSeconds": interval, "timeoutSeconds": 2}}],
+        "metrics": [{
+            "signal": "InFlightRequests",
+            "target": {"type": "AverageValue", "averageValue": "32"},
+        }],
+        "podMonitor": {"mode": "Disabled"},
+        // Nothing is written while the figures are taken.
+        "behavior": {"scaleDown": {"selectPolicy": "Disabled"}},
+    })
+}
+
+/// Returns a spec as the API server would store it.
+async fn complete(stage: &Stage, spec: Value) -> Result<Value> {
+    let object = json!({
+        "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
+        "metadata": {"name": "any"}, "spec": spec,
+    });
+    let api = stage.api::<LLMAutoscaler>();
+    let dry = PatchParams::apply("scale").dry_run();
+    let applied = api.patch("any", &dry, &Patch::Apply(object)).await?;
+    Ok(serde_json::to_value(applied.spec)?)
 }
 
 fn namespace(autoscaler: u32) -> String {
