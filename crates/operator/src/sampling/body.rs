@@ -53,8 +53,8 @@ impl Body {
         Ok(())
     }
 
-    /// Returns the bytes with room for more of them: for `left` if it is known how many are to come,
-    /// and for one at least.
+    /// Returns the bytes with room for more of them: for `left`, if it is known how many are to
+    /// come, and for one at least.
     ///
     /// # Errors
     /// The body is larger than its limit with the head of a response, or than the memory that is

@@ -207,8 +207,8 @@ impl PageState {
         self.known(measure)?.absence.as_ref().map(|absence| &absence.hint)
     }
 
-    /// Returns the past of a measure, and what is unusual about it on the last valid page. `None` if
-    /// there was no valid page.
+    /// Returns the past of a measure, and what is unusual about it on the last valid page. `None`
+    /// if there was no valid page.
     pub(crate) fn track(&self, measure: &Arc<Measure>) -> Option<(&Track, Oddity)> {
         let known = self.valid_at.and_then(|_| self.known(measure))?;
         Some((&known.track, known.oddity()))
