@@ -114,7 +114,7 @@ test-startup: controlplane ## load x 4 while replicas take LOADING seconds to st
 	LOADING=$(LOADING) $(CARGO) test --locked -p llm-autoscaler-e2e --test startup
 
 .PHONY: test-slo
-test-slo: controlplane ## a promise instead of thresholds: engines are learned, and the promise is kept (5 minutes)
+test-slo: controlplane ## a promise instead of thresholds: engines are learned, and the promise is kept (7 minutes)
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test slo
 
@@ -299,6 +299,13 @@ bench: ## nanoseconds and bytes per second of the hot paths, beside Prometheus's
 simulate-bench: ## every policy in every scenario of the simulator, over five seeds, into docs/simulate-results.md; then a day of 8.6 million requests
 	$(CARGO) bench --locked -p llm-autoscaler-simulate --bench policies
 	$(CARGO) bench --locked -p llm-autoscaler-simulate --bench day
+
+.PHONY: simulate-vllm
+simulate-vllm: ## the engine model beside one real vLLM process, at five rates, into docs/simulate-vllm.md (11 minutes; 1.3 GB, once)
+	tests/vllm/install.sh
+	STEP_SECONDS=0.03 tests/vllm/curves.sh tests/fixtures/vllm-curves/tiny-vllm-30ms 60
+	STEP_SECONDS=0 tests/vllm/curves.sh tests/fixtures/vllm-curves/tiny-vllm 20
+	UPDATE=1 $(CARGO) test --locked -p llm-autoscaler-simulate --test vllm -- --nocapture
 
 .PHONY: reaction
 reaction: controlplane monitoring ## from a metric's step to the scale write: STEPS one by one and COUNT at once, then the chain

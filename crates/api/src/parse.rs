@@ -12,6 +12,8 @@ mod slo;
 mod source;
 mod vitals;
 
+use std::sync::Arc;
+
 use chrono::TimeDelta;
 use llm_autoscaler_core::{
     Fallback, MetricPolicy, Mode, Policy, Profile, Settings, ToZero, slo::SloRole,
@@ -59,10 +61,10 @@ pub struct TargetConfig {
     pub drain: Option<DrainConfig>,
     /// The numbers of the engine's processes that are awake, and that sleep, if it exposes them.
     /// Absent under a profile that does not ask.
-    pub sleep: Option<[Measure; 2]>,
+    pub sleep: Option<Arc<[Measure; 2]>>,
     /// The numbers that tell if the engine makes progress, if it exposes them. Absent under a
     /// profile that does not ask.
-    pub vitals: Option<VitalMeasures>,
+    pub vitals: Option<Arc<VitalMeasures>>,
     /// The promise to the users, if the spec has one. The first metric stands in for it then.
     pub slo: Option<SloConfig>,
     /// The number of GPUs of one replica, if the spec has it.

@@ -105,7 +105,7 @@ fn what_cannot_be_promised_is_refused_with_words() {
     assert_eq!(custom.field, "slo.signal");
 }
 
-/// A promise of a service whose roles do the phases of each request.
+/// A promise of a service with roles for the phases of each request.
 fn in_roles(change: impl FnOnce(&mut Value)) -> Result<ParsedSpec, SpecError> {
     let role = |name: &str, more: Value| {
         let mut role = json!({

@@ -4,10 +4,11 @@ use std::io::IsTerminal;
 
 use clap::ValueEnum;
 use llm_autoscaler_operator::SPAN_TARGET;
+use tracing::level_filters::LevelFilter;
 use tracing_subscriber::{
     EnvFilter, Layer, Registry,
     filter::{FilterExt, filter_fn},
-    layer::SubscriberExt,
+    layer::{Filter, SubscriberExt},
     util::SubscriberInitExt,
 };
 
@@ -38,13 +39,24 @@ impl Logging {
     /// The URL of the collector cannot be used.
     pub(crate) fn init(&self) -> anyhow::Result<Traces> {
         let traces = Traces::start(self.otlp_endpoint.as_deref())?;
-        // Spans are for traces: where none are exported, nothing asks for them.
-        let is_logged = filter_fn(|metadata| metadata.target() != SPAN_TARGET);
         let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-        let log = self.log_format.layer().with_filter(is_logged.and(filter));
-        Registry::default().with(log).with(traces.layer()).try_init()?;
+        let log = self.log_format.layer().with_filter(logged(filter));
+        match traces.layer() {
+            Some(layer) => Registry::default().with(log).with(layer).try_init()?,
+            // A layer that is absent counts as one that wants everything: each event of each crate
+            // would be made, and each step written down, for nothing.
+            None => Registry::default().with(log).try_init()?,
+        }
         Ok(traces)
     }
+}
+
+/// Returns the filter of the log, which has a hint of its most detailed level, so that what is more
+/// detailed costs a comparison. Spans are for traces: where none are exported, nothing asks for
+/// them.
+fn logged<S>(filter: EnvFilter) -> impl Filter<S> {
+    let is_logged = filter_fn(|metadata| metadata.target() != SPAN_TARGET);
+    is_logged.with_max_level_hint(LevelFilter::TRACE).and(filter)
 }
 
 impl LogFormat {
@@ -60,5 +72,37 @@ impl LogFormat {
             Self::Text => log.boxed(),
             Self::Json => log.json().boxed(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tracing::{Level, enabled, subscriber::with_default};
+
+    use super::*;
+
+    /// They used to be made at every level, and each step's whole case with them, because the hint
+    /// was missing and the absent layer of traces wanted everything.
+    #[test]
+    fn what_is_not_logged_is_not_made() {
+        for (directives, expected) in [("info", [true, false, false]), ("warn", [false; 3])] {
+            let log =
+                tracing_subscriber::fmt::layer().with_filter(logged(EnvFilter::new(directives)));
+            with_default(Registry::default().with(log), || {
+                let found = [
+                    enabled!(Level::INFO),
+                    enabled!(Level::DEBUG),
+                    enabled!(target: "llm_autoscaler::steps", Level::TRACE),
+                ];
+                assert_eq!(found, expected, "{directives}");
+                let most = if expected[0] { LevelFilter::INFO } else { LevelFilter::WARN };
+                assert!(LevelFilter::current() <= most, "{directives}");
+            });
+        }
+        let steps = EnvFilter::new("info,llm_autoscaler::steps=trace");
+        let log = tracing_subscriber::fmt::layer().with_filter(logged(steps));
+        with_default(Registry::default().with(log), || {
+            assert!(enabled!(target: "llm_autoscaler::steps", Level::TRACE));
+        });
     }
 }

@@ -222,7 +222,8 @@ impl Slo {
         let headroom = self.headroom();
         let steady = arrivals * (1.0 + headroom) * (1.0 + policy.headroom);
         let sized = |rate| self.with_backlog(&sizing, rate, lead, observation.queued);
-        let (steady, needed) = (sized(steady), sized(steady * (1.0 + trend)));
+        let (rising, steady) = (steady * (1.0 + trend), sized(steady));
+        let needed = if trend > 0.0 { sized(rising) } else { steady };
         if self.is_short(needed.replicas, work, promise, observation) {
             // Requests are late for want of replicas, by no fault of the margins.
             self.feedback.forget(observation.now);
@@ -266,7 +267,6 @@ impl Slo {
         let work = self.work.unwrap_or(0.0);
         let Self { tracker, arrivals, lengths, fit, feedback, starts, queue, sequences, .. } = self;
         let each = |interval: track::Interval| {
-            let interval = interval.of(role);
             let requests = interval.arrivals;
             let flow = Flow { requests, work: requests * work };
             arrivals.count(interval.from, interval.to, flow);
@@ -279,7 +279,7 @@ impl Slo {
             }
             *sequences = interval.full.or(*sequences);
         };
-        tracker.observe(now, &observation.replicas, each, |age| starts.learn(age));
+        tracker.observe(now, &observation.replicas, role, each, |age| starts.learn(age));
         if let Some(growth) = queue.push(now, observation.queued, arrivals.end()) {
             let requests = growth.requests;
             arrivals.count(growth.from, growth.to, Flow { requests, work: requests * work });

@@ -221,7 +221,8 @@ pub fn plan(
     let roles = || config.roles.iter().zip(memory).zip(observed);
     let mut decisions: Vec<(Decision, Basis)> = roles()
         .map(|((config, memory), observed)| {
-            let from = memory.size_before(config, observed.usable.scale.current);
+            let actual = observed.usable.scale.current;
+            let from = memory.size_before(config.mode, &config.policy, actual);
             decide_role::decide_role(&config.policy, &memory.history, observed, from, now.wall)
         })
         .collect();

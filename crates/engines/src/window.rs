@@ -11,7 +11,7 @@ use crate::{buckets::Buckets, exposition::Value, kind::Kind, recipe::Recipe};
 
 /// The number of segments per window. A window is therefore up to a sixteenth longer than its
 /// nominal length.
-const SEGMENTS: u32 = 16;
+const SEGMENTS: Nanos = 16;
 
 /// The memory that an allocation takes beside its content, in bytes.
 const PER_ALLOCATION: usize = 16;
@@ -47,19 +47,30 @@ pub struct Measure {
 #[derive(Clone, Debug)]
 pub struct Track {
     kind: Kind,
-    window: Duration,
-    gap: Duration,
+    window: Nanos,
+    gap: Nanos,
     /// The time of the latest page.
-    at: Option<Duration>,
+    at: Option<Nanos>,
     /// True if the latest page had the quantity.
     present: bool,
     /// The latest sample of the quantity, and its time.
-    latest: Option<(Duration, Value)>,
-    /// The segments of the window, the oldest first. Samples are added to the last one.
-    past: VecDeque<Segment>,
+    latest: Option<(Nanos, Value)>,
+    /// The window, if there is one and it has begun. Most quantities have none.
+    past: Option<Box<Past>>,
+}
+
+/// A time in nanoseconds: 584 years at most. It takes half of the memory of a [`Duration`], of
+/// which thousands of pages have hundreds each.
+type Nanos = u64;
+
+/// The known part of a window.
+#[derive(Clone, Debug, Default)]
+struct Past {
+    /// The segments, the oldest first. Samples are added to the last one.
+    segments: VecDeque<Segment>,
     /// The time that the segments cover, and the sum of their numbers. They are added up when a
     /// sample comes, because they are read far more often.
-    elapsed: Duration,
+    elapsed: Nanos,
     sum: f64,
 }
 
@@ -67,13 +78,13 @@ pub struct Track {
 #[derive(Clone, Debug, Default)]
 struct Segment {
     /// The time of its first sample, which belongs to the segment before.
-    start: Duration,
+    start: Nanos,
     /// The sum of a gauge or a counter.
     sum: f64,
     /// The sum of each bucket of a histogram.
     buckets: Box<[f64]>,
     /// The time that the sums cover.
-    time: Duration,
+    time: Nanos,
 }
 
 impl Track {
@@ -83,14 +94,15 @@ impl Track {
     ///
     /// A gauge's sample covers the time since the previous one, but no more than `gap`.
     pub fn new(kind: Kind, window: Duration, gap: Duration) -> Self {
-        let (past, elapsed, sum) = (VecDeque::new(), Duration::ZERO, 0.0);
-        Self { kind, window, gap, at: None, present: false, latest: None, past, elapsed, sum }
+        let (window, gap) = (nanos(window), nanos(gap));
+        Self { kind, window, gap, at: None, present: false, latest: None, past: None }
     }
 
     /// Adds the value of a page. `at` is the time of the page since some fixed moment; a page that
     /// is not newer than the latest is ignored. A page without the quantity leaves the past as it
     /// is.
     pub fn push(&mut self, at: Duration, value: &Value) {
+        let at = nanos(at);
         let Some(before) = self.at.replace(at) else { return self.begin(at, value) };
         if at <= before {
             self.at = Some(before);
@@ -100,15 +112,15 @@ impl Track {
         if !self.present {
             return;
         }
-        if self.window > Duration::ZERO {
+        if self.window > 0 {
             self.accumulate(before, at, value);
             self.begin_segment(at);
-            self.add_up();
+            self.past.iter_mut().for_each(|past| past.add_up());
         }
         self.set_latest(at, value);
     }
 
-    fn begin(&mut self, at: Duration, value: &Value) {
+    fn begin(&mut self, at: Nanos, value: &Value) {
         self.present = *value != Value::Absent;
         if self.present {
             self.begin_segment(at);
@@ -116,7 +128,7 @@ impl Track {
         }
     }
 
-    fn set_latest(&mut self, at: Duration, value: &Value) {
+    fn set_latest(&mut self, at: Nanos, value: &Value) {
         match &mut self.latest {
             Some(latest) => {
                 latest.0 = at;
@@ -127,27 +139,28 @@ impl Track {
     }
 
     /// Adds the step from the latest sample to this one to the last segment.
-    fn accumulate(&mut self, page_before: Duration, at: Duration, value: &Value) {
+    fn accumulate(&mut self, page_before: Nanos, at: Nanos, value: &Value) {
         let (since, latest) = match &self.latest {
             Some((since, latest)) => (*since, latest),
             // A counter that the previous page did not have has started at zero since then.
             None => (page_before, &Value::Absent),
         };
+        let segments = &mut self.past.get_or_insert_default().segments;
         let is_other = |segment: &Segment| segment.has_other_bounds(value);
-        if self.past.iter().any(is_other) {
+        if segments.iter().any(is_other) {
             // Other bounds mean another version of the engine, which has started at zero. Before
             // its first event a histogram may have no bounds at all.
-            self.past.clear();
+            segments.clear();
         }
-        if self.past.is_empty() {
-            push_segment(&mut self.past, since);
+        if segments.is_empty() {
+            push_segment(segments, since);
         }
-        let Some(segment) = self.past.back_mut() else { return };
+        let Some(segment) = segments.back_mut() else { return };
         let elapsed = at.saturating_sub(since);
         match (value, latest) {
             (Value::Number(now), Value::Number(_)) if self.kind == Kind::Gauge => {
                 let stands_for = elapsed.min(self.gap);
-                segment.add(now * stands_for.as_secs_f64());
+                segment.add(now * seconds(stands_for));
                 segment.time = segment.time.saturating_add(stands_for);
             }
             (Value::Number(_), _) if self.kind == Kind::Gauge => {}
@@ -168,39 +181,34 @@ impl Track {
         }
     }
 
-    fn add_up(&mut self) {
-        let times = self.past.iter().map(|segment| segment.time);
-        self.elapsed = times.fold(Duration::ZERO, Duration::saturating_add);
-        self.sum = self.past.iter().map(|segment| segment.sum).sum();
-    }
-
     /// Begins a segment if one is due, and drops those from before the window.
-    fn begin_segment(&mut self, at: Duration) {
-        if self.window == Duration::ZERO {
+    fn begin_segment(&mut self, at: Nanos) {
+        if self.window == 0 {
             return;
         }
+        let segments = &mut self.past.get_or_insert_default().segments;
         let spacing = self.window / SEGMENTS;
         // Moments are what a server claims them to be, so sums of them may not fit.
-        if self.past.back().is_none_or(|last| at.saturating_sub(last.start) >= spacing) {
-            push_segment(&mut self.past, at);
+        if segments.back().is_none_or(|last| at.saturating_sub(last.start) >= spacing) {
+            push_segment(segments, at);
         }
         let is_over = |next: &Segment| at.saturating_sub(next.start) >= self.window;
-        while self.past.get(1).is_some_and(is_over) {
-            self.past.pop_front();
+        while segments.get(1).is_some_and(is_over) {
+            segments.pop_front();
         }
     }
 
     /// Returns true if a counter or histogram has one sample, and nothing to compare it with yet.
     pub fn is_pending(&self) -> bool {
-        let needs_two = self.kind != Kind::Gauge && self.window > Duration::ZERO;
-        self.present && needs_two && self.elapsed == Duration::ZERO
+        let needs_two = self.kind != Kind::Gauge && self.window > 0;
+        self.present && needs_two && self.elapsed() == 0
     }
 
     /// Returns true if less than half of the window is known. Such a value is good enough for a
     /// scale-up, not for a scale-down.
     pub fn is_young(&self) -> bool {
         // The window is halved, because a server may report any time, and doubling it may overflow.
-        self.elapsed < self.window / 2
+        self.elapsed() < self.window / 2
     }
 
     /// Returns the mean of a gauge, the rate of a counter per second, or the events of a histogram.
@@ -213,14 +221,15 @@ impl Track {
 
     /// Writes the value of [`value`](Self::value) to `out`, and reuses its memory.
     pub fn value_into(&self, out: &mut Value) {
-        let elapsed = self.elapsed.as_secs_f64();
-        let is_latest = self.kind == Kind::Gauge || self.window == Duration::ZERO;
+        let elapsed = seconds(self.elapsed());
+        let is_latest = self.kind == Kind::Gauge || self.window == 0;
         match &self.latest {
             Some((_, latest)) if self.present && is_latest && elapsed == 0.0 => {
                 out.clone_from(latest);
             }
             Some((_, Value::Number(_))) if self.present && elapsed > 0.0 => {
-                *out = Value::Number(self.sum / elapsed);
+                let sum = self.past.as_ref().map_or(0.0, |past| past.sum);
+                *out = Value::Number(sum / elapsed);
             }
             Some((_, Value::Buckets(latest))) if self.present && elapsed > 0.0 => {
                 let buckets = 0..latest.bounds().len();
@@ -233,7 +242,7 @@ impl Track {
 
     /// Returns the sum of a bucket over the window.
     fn bucket(&self, index: usize) -> f64 {
-        self.past.iter().filter_map(|segment| segment.buckets.get(index)).sum()
+        self.segments().filter_map(|segment| segment.buckets.get(index)).sum()
     }
 
     /// Returns the memory of the window, in bytes, without that of the track itself; 0 without a
@@ -243,26 +252,50 @@ impl Track {
             Some((_, Value::Buckets(latest))) => 2 * latest.bounds().len(),
             _ => 0,
         };
-        let buckets = self.past.iter().filter(|segment| !segment.buckets.is_empty());
+        let buckets = self.segments().filter(|segment| !segment.buckets.is_empty());
         let buckets = buckets.map(|segment| PER_ALLOCATION + size_of_val(&*segment.buckets));
-        self.past.capacity() * size_of::<Segment>()
-            + buckets.sum::<usize>()
-            + numbers * size_of::<f64>()
+        let segments = self.past.as_ref().map_or(0, |past| past.segments.capacity());
+        segments * size_of::<Segment>() + buckets.sum::<usize>() + numbers * size_of::<f64>()
     }
 
     /// Returns the track of the same quantity without a past.
     #[must_use]
     pub fn emptied(&self) -> Self {
-        Self::new(self.kind, self.window, self.gap)
+        Self { at: None, present: false, latest: None, past: None, ..*self }
+    }
+
+    /// Returns the time of the window that is known.
+    fn elapsed(&self) -> Nanos {
+        self.past.as_ref().map_or(0, |past| past.elapsed)
+    }
+
+    fn segments(&self) -> impl Iterator<Item = &Segment> {
+        self.past.iter().flat_map(|past| &past.segments)
+    }
+}
+
+impl Past {
+    fn add_up(&mut self) {
+        let times = self.segments.iter().map(|segment| segment.time);
+        self.elapsed = times.fold(0, Nanos::saturating_add);
+        self.sum = self.segments.iter().map(|segment| segment.sum).sum();
     }
 }
 
 /// Begins a segment, with little more room than it needs.
-fn push_segment(past: &mut VecDeque<Segment>, start: Duration) {
-    if past.len() == past.capacity() {
-        past.reserve_exact(ROOM);
+fn push_segment(segments: &mut VecDeque<Segment>, start: Nanos) {
+    if segments.len() == segments.capacity() {
+        segments.reserve_exact(ROOM);
     }
-    past.push_back(Segment { start, ..Segment::default() });
+    segments.push_back(Segment { start, ..Segment::default() });
+}
+
+fn nanos(time: Duration) -> Nanos {
+    Nanos::try_from(time.as_nanos()).unwrap_or(Nanos::MAX)
+}
+
+fn seconds(time: Nanos) -> f64 {
+    Duration::from_nanos(time).as_secs_f64()
 }
 
 impl Segment {

@@ -287,7 +287,7 @@ mod tests {
                 let mut pod =
                     Pod { replica: Replica { ready: *ready, ..Replica::READY }, ..pod(&name, "a") };
                 if ordinals {
-                    pod.labels.insert(ORDINAL.to_owned(), ordinal.to_string());
+                    Arc::make_mut(&mut pod.labels).insert(ORDINAL.to_owned(), ordinal.to_string());
                 }
                 (name, Arc::new(pod))
             });

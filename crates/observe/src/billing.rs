@@ -48,7 +48,7 @@ impl GpuCount<'_> {
             return gpus;
         }
         let living = || pods.iter().filter(|pod| !pod.replica.has_ended());
-        let resources = living().flat_map(|pod| &pod.extended_resources);
+        let resources = living().flat_map(|pod| pod.extended_resources.iter());
         let requested = resources.filter(|(name, _)| self.resources.has(name));
         let sum = requested.fold(0_u32, |sum, (_, count)| sum.saturating_add(*count));
         let claims = living().flat_map(|pod| &pod.claims).filter(|claim| counted.insert(claim));
@@ -134,9 +134,9 @@ mod tests {
     fn member(group: u32, index: u32, second: i64) -> Pod {
         let name = format!("pd-{group}-{index}");
         let mut pod = Pod { uid: format!("{name} of {second}"), ..pod(&name, "pd") };
-        pod.labels.insert(format!("{LWS}/group-index"), group.to_string());
-        pod.labels.insert(format!("{LWS}/worker-index"), index.to_string());
-        pod.extended_resources = vec![("amd.com/gpu".to_owned(), 4), ("rdma/hca".to_owned(), 9)];
+        Arc::make_mut(&mut pod.labels).insert(format!("{LWS}/group-index"), group.to_string());
+        Arc::make_mut(&mut pod.labels).insert(format!("{LWS}/worker-index"), index.to_string());
+        pod.extended_resources = [("amd.com/gpu".to_owned(), 4), ("rdma/hca".to_owned(), 9)].into();
         pod.created = at(second);
         pod.lifetime.seen = Some(at(second));
         pod
@@ -187,7 +187,7 @@ mod tests {
     fn the_gpus_of_a_claim_are_those_of_one_replica() {
         let named = |name: &str, claims: &[&str]| Pod {
             claims: claims.iter().map(|claim| (*claim).to_owned()).collect(),
-            extended_resources: vec![("nvidia.com/gpu".to_owned(), 1)],
+            extended_resources: [("nvidia.com/gpu".to_owned(), 1)].into(),
             ..pod(name, "pd")
         };
         let all = replicas(&[

@@ -107,7 +107,7 @@ fn pod_case(pod: &Pod, has_labels: bool, now: DateTime<Utc>) -> Value {
         case["trouble"] = json!({"kind": kind, "forSeconds": seconds(trouble.since, now)});
     }
     if has_labels {
-        case["labels"] = json!(pod.labels);
+        case["labels"] = json!(*pod.labels);
         case["annotations"] = json!(pod.annotations);
     }
     case

@@ -31,14 +31,14 @@ pub struct Pod {
     pub name: String,
     /// The namespace.
     pub namespace: String,
-    /// The labels.
-    pub labels: BTreeMap<String, String>,
+    /// The labels. Pods of one template share them, as they share the next two fields.
+    pub labels: Arc<BTreeMap<String, String>>,
     /// The annotations that hold the number of pods of its replica.
     pub annotations: BTreeMap<String, String>,
     /// The IP address, once there is one.
     pub ip: Option<IpAddr>,
     /// The named container ports.
-    pub ports: Vec<(String, u16)>,
+    pub ports: Arc<[(String, u16)]>,
     /// The container ports without a name.
     pub unnamed_ports: Vec<u16>,
     /// The state of the pod for a decision. `stuck` is always false here, because it depends on the
@@ -63,7 +63,7 @@ pub struct Pod {
     /// The times between which it exists.
     pub lifetime: Lifetime,
     /// The extended resources that it requests, such as `nvidia.com/gpu`, and how many of each.
-    pub extended_resources: Vec<(String, u32)>,
+    pub extended_resources: Arc<[(String, u32)]>,
     /// The names of its ResourceClaims.
     pub claims: Vec<String>,
 }
@@ -88,10 +88,10 @@ impl Pod {
             uid: pod.metadata.uid.clone()?,
             name: pod.metadata.name.clone()?,
             namespace: pod.metadata.namespace.clone()?,
-            labels: pod.labels().clone(),
+            labels: Arc::new(pod.labels().clone()),
             annotations: annotations(pod),
             ip: status.and_then(|status| status.pod_ip.as_ref()).and_then(|ip| ip.parse().ok()),
-            ports,
+            ports: ports.into(),
             unnamed_ports,
             replica: Replica {
                 phase: phase(status.and_then(|status| status.phase.as_deref())),
@@ -108,7 +108,7 @@ impl Pod {
             role_instance: RoleInstance::of(pod),
             created: created.map(time::from_kubernetes).unwrap_or_default(),
             lifetime: Lifetime::of(pod),
-            extended_resources: resources::extended(pod),
+            extended_resources: resources::extended(pod).into(),
             claims: claims::claims(pod),
         })
     }
@@ -120,10 +120,10 @@ impl Pod {
             uid: name.to_owned(),
             name: name.to_owned(),
             namespace: "ns".to_owned(),
-            labels: BTreeMap::from([("app".to_owned(), app.to_owned())]),
+            labels: Arc::new(BTreeMap::from([("app".to_owned(), app.to_owned())])),
             annotations: BTreeMap::new(),
             ip: None,
-            ports: vec![("http".to_owned(), 8000)],
+            ports: [("http".to_owned(), 8000)].into(),
             unnamed_ports: Vec::new(),
             replica: Replica::READY,
             was_ready: true,
@@ -134,9 +134,16 @@ impl Pod {
             role_instance: None,
             created: DateTime::UNIX_EPOCH,
             lifetime: Lifetime::default(),
-            extended_resources: Vec::new(),
+            extended_resources: [].into(),
             claims: Vec::new(),
         }
+    }
+
+    /// Shares the memory of what another pod, or an earlier version of this one, has too.
+    pub fn share(&mut self, other: &Self) {
+        share(&mut self.labels, &other.labels);
+        share(&mut self.ports, &other.ports);
+        share(&mut self.extended_resources, &other.extended_resources);
     }
 
     /// Returns the trouble in which the pod is stuck: it will not become ready by waiting.
@@ -183,6 +190,12 @@ impl Pod {
     /// Returns true if the pod can be scraped.
     pub fn is_running(&self) -> bool {
         self.replica.phase == Phase::Running && !self.replica.deleting
+    }
+}
+
+fn share<T: PartialEq + ?Sized>(own: &mut Arc<T>, other: &Arc<T>) {
+    if **own == **other {
+        own.clone_from(other);
     }
 }
 

@@ -149,7 +149,8 @@ impl PromiseTracker {
     }
 
     /// Takes over the samples of a moment. `observed` has the states of the replicas, in their
-    /// order; `requested` is the requested size of the target.
+    /// order; `requested` is the size that the decision starts from, which stays where samples are
+    /// missing: that of the shadow where nothing is written.
     pub fn observe(
         &mut self,
         config: Option<(&SloConfig, Engine)>,

@@ -159,9 +159,9 @@ fn state_sizes(list: &mut [ReplicaPods], grouped_by: &[Option<usize>], groupings
         let sizes: Vec<(usize, Option<usize>)> = {
             let its = || list.iter().enumerate().filter(|(place, _)| is_its(*place));
             let all = its().flat_map(|(_, group)| &group.pods);
-            let components = grouping.components(all.map(|pod| &pod.labels));
+            let components = grouping.components(all.map(|pod| &*pod.labels));
             let size = |group: &ReplicaPods| {
-                let pods = group.pods.iter().map(|pod| (&pod.labels, &pod.annotations));
+                let pods = group.pods.iter().map(|pod| (&*pod.labels, &pod.annotations));
                 grouping.size(pods, &components)
             };
             its().map(|(place, group)| (place, size(group))).collect()

@@ -1,5 +1,5 @@
-//! The time of a step as it is learned from the pages of engines whose law is known: those of the
-//! scenarios on the real API server, at the same rates.
+//! The time of a step as it is learned from the pages of engines with a law that is known: those of
+//! the scenarios on the real API server, at the same rates.
 
 #![allow(clippy::unwrap_used, reason = "clippy does not see that helper functions belong to tests")]
 

@@ -130,6 +130,38 @@ fn roles_follow_a_shift_within_their_ratio_and_ceiling() {
     assert_eq!(again, outcome, "equal seeds have equal results");
 }
 
+/// The pages of simulated decode have no first tokens, as those of real engines have, so that its
+/// requests in flight decide there.
+#[test]
+fn prefill_keeps_its_phase_of_a_promise() {
+    let role = |name: &str, phase: &str, requests: u32| {
+        json!({
+            "name": name,
+            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": name},
+            "slo": {"phase": phase, "requestsPerReplica": requests},
+        })
+    };
+    let spec: LLMAutoscalerSpec = serde_json::from_value(json!({
+        "engine": "VLLM", "maxReplicas": 40,
+        "slo": {"timeToFirstTokenMilliseconds": 2000, "interTokenLatencyMilliseconds": 100},
+        "roles": [role("prefill", "Prefill", 4), role("decode", "Decode", 40)],
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 60}},
+    }))
+    .unwrap();
+    let service = service("stairs:700x6@3000+300/300x12@3000+300", Transfer::default());
+    let spec = Spec::new(&spec, Profile::Default, 0.0).unwrap();
+    let mut sizes = Sizes(spec.with_kv_cache(service.scenario.profile.kv_tokens), Vec::new());
+    let outcome = run(&service, &mut sizes);
+    let whys: Vec<_> = outcome.size_changes.iter().filter_map(|it| it.why.as_deref()).collect();
+    let by =
+        |role: &str, what: &str| whys.iter().any(|why| why.starts_with(role) && why.contains(what));
+    assert!(by("prefill: ", " uncached of "), "{whys:?}");
+    assert!(by("decode: ", "slo is at"), "{whys:?}");
+    let (half, last) = (sizes.1[sizes.1.len() / 2 - 1], *sizes.1.last().unwrap());
+    assert!(last.0 > half.0 && last.1 > half.1, "twice the load: {half:?} -> {last:?}");
+    assert!(outcome.attainment > 0.9, "{} {half:?} {last:?}", outcome.attainment);
+}
+
 #[test]
 fn other_roles_are_refused() {
     let spec = |names: [&str; 2]| {

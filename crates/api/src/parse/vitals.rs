@@ -1,6 +1,9 @@
 //! The measures that tell if an engine works, beside the metrics of the spec.
 
-use std::time::Duration;
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use llm_autoscaler_core::{Deviation, Profile};
 use llm_autoscaler_engines::{Engine, Measure, Recipe, Signal};
@@ -26,16 +29,43 @@ pub struct VitalMeasures {
     pub at_end: bool,
 }
 
+/// What has been made of the tables of engines. Thousands of autoscalers share it.
+struct Made<T>(Mutex<Vec<(Engine, Option<Arc<T>>)>>);
+
+impl<T> Made<T> {
+    const fn new() -> Self {
+        Self(Mutex::new(Vec::new()))
+    }
+
+    fn get(&self, engine: Engine, build: impl FnOnce() -> Option<T>) -> Option<Arc<T>> {
+        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, known)) = made.iter().find(|(made_for, _)| *made_for == engine) {
+            return known.clone();
+        }
+        let new = build().map(Arc::new);
+        made.push((engine, new.clone()));
+        new
+    }
+}
+
 /// Returns the measures that tell if an engine sleeps.
-pub(super) fn sleep(engine: Engine, profile: Profile) -> Option<[Measure; 2]> {
-    let series = engine.profile().sleep.filter(|_| profile.has(Deviation::EngineActivity))?;
-    Some(series.recipes().map(latest))
+pub(super) fn sleep(engine: Engine, profile: Profile) -> Option<Arc<[Measure; 2]>> {
+    static MADE: Made<[Measure; 2]> = Made::new();
+    let is_asked = profile.has(Deviation::EngineActivity);
+    let make = || Some(engine.profile().sleep?.recipes().map(latest));
+    is_asked.then(|| MADE.get(engine, make))?
 }
 
 /// Returns the measures that tell if an engine makes progress.
-pub(super) fn vitals(engine: Engine, profile: Profile) -> Option<VitalMeasures> {
+pub(super) fn vitals(engine: Engine, profile: Profile) -> Option<Arc<VitalMeasures>> {
+    static MADE: Made<VitalMeasures> = Made::new();
+    let is_asked = profile.has(Deviation::EngineActivity);
+    is_asked.then(|| MADE.get(engine, || vitals_of(engine)))?
+}
+
+fn vitals_of(engine: Engine) -> Option<VitalMeasures> {
     let engine = engine.profile();
-    let progress = engine.progress.filter(|_| profile.has(Deviation::EngineActivity))?;
+    let progress = engine.progress?;
     let gauge = |signal| engine.recipe(signal).map(latest);
     Some(VitalMeasures {
         requests: gauge(Signal::InFlightRequests)?,

@@ -37,7 +37,8 @@ impl Folder {
 
     /// Returns the header of the recording; `None` if nothing was recorded.
     pub(super) fn header(&self) -> anyhow::Result<Option<Header>> {
-        Ok(self.parse()?.map(|(header, ..)| header))
+        let found = self.parse()?.filter(|(_, chunks, _)| has_samples(chunks));
+        Ok(found.map(|(header, ..)| header))
     }
 
     /// Returns the recording.
@@ -60,7 +61,8 @@ impl Folder {
     }
 
     /// Opens the file of a recording, and makes it if it is not there. A line that was cut off is
-    /// removed.
+    /// removed. A recording of something else is replaced if it has no samples: its server or its
+    /// pods were misnamed.
     pub(super) fn open(&self, header: &Header) -> anyhow::Result<ChunkFile> {
         let path = self.0.join(RECORDING);
         let writing = || format!("writing {}", path.display());
@@ -68,7 +70,10 @@ impl Folder {
         let found = self.parse()?;
         let options = || OpenOptions::new().append(true).create(true).open(&path);
         let mut file = options().with_context(writing)?;
-        let known = if let Some((begun, chunks, end)) = found {
+        let is_kept = |(begun, chunks, _): &(Header, Vec<Chunk>, usize)| {
+            begun == header || has_samples(chunks)
+        };
+        let known = if let Some((begun, chunks, end)) = found.filter(is_kept) {
             ensure!(
                 begun == *header,
                 "{} is a recording of something else: of pods {} in {} by {}, {} to {} s since \
@@ -115,6 +120,11 @@ impl Folder {
     }
 }
 
+/// Returns whether the server had a page of one of the pods.
+fn has_samples(chunks: &[Chunk]) -> bool {
+    chunks.iter().any(|chunk| chunk.step.is_some())
+}
+
 impl ChunkFile {
     /// Adds a chunk. It is on the disk when this returns.
     pub(super) fn append(&mut self, chunk: &Chunk) -> anyhow::Result<()> {
@@ -159,9 +169,29 @@ mod tests {
         opened.append(&chunk(100.0, 200.0)).unwrap();
         assert_eq!(folder.open(&header()).unwrap().known.len(), 2);
         folder.read().unwrap();
+        assert_eq!(folder.header().unwrap(), Some(header()));
         let other = Header { pods: "other".to_owned(), ..header() };
         let error = folder.open(&other).unwrap_err().to_string();
         assert!(error.contains("another folder"), "{error}");
+        fs::remove_dir_all(&path).unwrap();
+    }
+
+    #[test]
+    fn a_first_try_that_found_nothing_is_replaced_by_one_with_other_options() {
+        let path = std::env::temp_dir().join(format!("misnamed-{}", std::process::id()));
+        let folder = Folder::at(&path);
+        let misnamed = Header { pods: "qven-.*".to_owned(), ..header() };
+        let empty = Chunk { to: 100.0, ..Chunk::default() };
+        for chunks in [&[][..], &[empty]] {
+            let mut file = folder.open(&misnamed).unwrap();
+            for chunk in chunks {
+                file.append(chunk).unwrap();
+            }
+            // The range of time is not kept either.
+            assert_eq!(folder.header().unwrap(), None);
+            assert_eq!(folder.open(&misnamed).unwrap().known, chunks, "the same options go on");
+            assert_eq!(folder.open(&header()).unwrap().known, []);
+        }
         fs::remove_dir_all(&path).unwrap();
     }
 }

@@ -19,10 +19,10 @@ pub(super) struct RangeArgs {
     )]
     last: Duration,
     /// The start of the recording, such as 2026-11-20T00:00:00Z.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     from: Option<DateTime<Utc>>,
     /// The end of the recording; now if absent.
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = time)]
     to: Option<DateTime<Utc>>,
     /// The time that one query covers. Each chunk is kept once it is there; one that a server
     /// refuses is asked in parts.
@@ -33,6 +33,10 @@ pub(super) struct RangeArgs {
         value_name = "DURATION"
     )]
     chunk: Duration,
+}
+
+fn time(text: &str) -> Result<DateTime<Utc>, String> {
+    text.parse().map_err(|_| "write it as 2026-11-20T00:00:00Z".to_owned())
 }
 
 impl RangeArgs {

@@ -20,7 +20,7 @@ const AFTER: f64 = 60.0;
 const WHILE_MISSING: f64 = 30.0;
 /// The replicas that are ordered for each missing one, if start-up times are independent.
 const HEDGE: f64 = 6.0;
-/// The time whose mean load a burst is above, in seconds: a shorter one would contain the burst
+/// The seconds of which a burst is above the mean load: a shorter time would contain the burst
 /// itself before it is long enough to be one.
 const BEFORE: f64 = 120.0;
 /// The load of the time for which a burst is sized, in seconds.

@@ -26,7 +26,7 @@ const ERRORS: usize = 240;
 const FEW: usize = 20;
 const ASSUMED: f64 = 0.3;
 const ASSUMED_MEAN: f64 = 0.1;
-/// The time whose mean load is the present one, in seconds. The window before a scale-down keeps
+/// The seconds of which the mean is the present load. The window before a scale-down keeps
 /// the highest of such means, so that a longer one would only be late.
 pub(super) const MEAN: f64 = 50.0;
 /// The time over which the mean load is compared with its forecast.

@@ -1,5 +1,7 @@
 //! Steps of the SLO mode, on an emulated service without noise.
 
+mod properties;
+
 use super::*;
 
 const PROMISE: Promise = Promise { time_to_first_token: 2.0, inter_token_latency: 0.1 };
@@ -16,6 +18,7 @@ const OUTPUT: f64 = 211.0;
 
 /// A service in equilibrium: replicas share a rate of requests, and answer at once.
 struct Service {
+    engine: StepTime,
     policy: SloPolicy,
     slo: Slo,
     now: f64,
@@ -34,7 +37,8 @@ impl Service {
         let (slo, samples) = (Slo::default(), vec![first; replicas]);
         let size = replicas as u32;
         let (now, late, age, queued) = (0.0, 0.0, 0.0, None);
-        Self { policy: POLICY, slo, now, every, samples, late, size, age, queued }
+        let (engine, policy) = (ENGINE, POLICY);
+        Self { engine, policy, slo, now, every, samples, late, size, age, queued }
     }
 
     /// Serves at a rate for some time. Of the replicas that `scraped` names the samples arrive.
@@ -49,9 +53,8 @@ impl Service {
         while self.now < end {
             self.now += self.every;
             let requests = rate / self.samples.len() as f64 * self.every;
-            let late = self.late;
             for sample in &mut self.samples {
-                serve(sample, self.now, requests, self.every, late);
+                serve(sample, &self.engine, self.now, requests, self.every, self.late);
             }
             let replicas = self.samples.iter().enumerate().map(|(place, sample)| SloReplica {
                 id: place as u64,
@@ -72,12 +75,19 @@ impl Service {
 }
 
 /// Lets an engine answer requests, by the formulas of its step.
-fn serve(sample: &mut EngineSample, now: f64, requests: f64, time: f64, late: f64) {
+fn serve(
+    sample: &mut EngineSample,
+    engine: &StepTime,
+    now: f64,
+    requests: f64,
+    time: f64,
+    late: f64,
+) {
     let (computed, generated) = (requests * PROMPT / time, requests * OUTPUT / time);
     let context = PROMPT + OUTPUT / 2.0;
-    let busy = ENGINE.per_prompt_token * computed
-        + (ENGINE.per_sequence + ENGINE.per_kv_token * context) * generated;
-    let latency = ENGINE.base / (1.0 - busy);
+    let busy = engine.per_prompt_token * computed
+        + (engine.per_sequence + engine.per_kv_token * context) * generated;
+    let latency = engine.base / (1.0 - busy);
     let running = generated * latency;
     sample.at = now;
     (sample.running, sample.waiting) = (running, 0.0);
@@ -125,7 +135,7 @@ fn a_rise_is_carried_on_and_a_fall_waits_for_the_window() {
     assert!(rising.trend > 0.04, "{rising:?}");
     let soon = service.run(60.0, 20.0, |_| true).unwrap();
     assert!(soon.replicas >= rising.needed && soon.held == Some(SloHold::Window), "{soon:?}");
-    // What only the rise has asked for is not kept as long as what the load has needed.
+    // Replicas that only the rise has asked for are not kept as long as those of the load.
     let falling = service.run(180.0, 20.0, |_| true).unwrap();
     assert!(falling.needed <= 4 && falling.held == Some(SloHold::Window), "{falling:?}");
     assert!((9..rising.needed).contains(&falling.replicas), "{falling:?} {rising:?}");

@@ -96,6 +96,7 @@ impl Tracker {
         &mut self,
         now: f64,
         replicas: &[SloReplica],
+        role: SloRole,
         mut each: impl FnMut(Interval),
         mut started: impl FnMut(f64),
     ) {
@@ -114,8 +115,8 @@ impl Tracker {
                 started(replica.age);
             }
             (tracked.state, tracked.age, tracked.is_listed) = (replica.state, replica.age, true);
-            if let Some(interval) = tracked.take(now, replica) {
-                each(interval);
+            if let Some(interval) = tracked.take(now, replica, role) {
+                each(interval.of(role));
             }
         }
         self.replicas.retain(|replica| replica.is_listed);
@@ -142,7 +143,7 @@ impl Tracked {
     }
 
     /// Takes a sample over, and returns its differences from the one before, if it is newer.
-    fn take(&mut self, now: f64, replica: &SloReplica) -> Option<Interval> {
+    fn take(&mut self, now: f64, replica: &SloReplica, role: SloRole) -> Option<Interval> {
         let Some(sample) = replica.sample else {
             if replica.state == ServingState::Starting {
                 self.latest = Some(EngineSample { at: now, late: Some(0.0), ..Default::default() });
@@ -160,10 +161,15 @@ impl Tracked {
         let restarted = sample.has_restarted_since(&before);
         let zero = EngineSample { at: before.at, late: Some(0.0), ..Default::default() };
         let before = if restarted { zero } else { before };
-        Some(self.interval(&before, &sample))
+        Some(self.interval(&before, &sample, role))
     }
 
-    fn interval(&mut self, before: &EngineSample, sample: &EngineSample) -> Interval {
+    fn interval(
+        &mut self,
+        before: &EngineSample,
+        sample: &EngineSample,
+        role: SloRole,
+    ) -> Interval {
         let time = sample.at - before.at;
         let growth = |of: fn(&EngineSample) -> f64| (of(sample) - of(before)).max(0.0);
         let prompt_tokens = growth(|it| it.prompt_tokens);
@@ -183,6 +189,8 @@ impl Tracked {
                 generated_tokens: self.row.generated_tokens + generated_tokens,
                 kv_tokens: self.row.kv_tokens + steps * f64::midpoint(first, last),
             },
+            // A replica that prefills is idle every now and then: its busy times make up a row.
+            _ if role == SloRole::Prefill => self.row,
             _ => Row::default(),
         };
         let row = (self.row.time >= ROW_TIME).then(|| std::mem::take(&mut self.row));
@@ -228,7 +236,7 @@ mod tests {
         let (mut tracker, mut found, mut starts) = (Tracker::default(), Vec::new(), Vec::new());
         for (now, replica) in samples {
             let each = |it: Interval| found.push((it.arrivals, it.to - it.from));
-            tracker.observe(*now, &[*replica], each, |age| starts.push(age));
+            tracker.observe(*now, &[*replica], SloRole::Both, each, |age| starts.push(age));
         }
         (found, starts)
     }
@@ -271,7 +279,8 @@ mod tests {
                     ..sample(at, 0.0, *running)
                 };
                 let replica = replica(ServingState::Serving, Some(sample));
-                tracker.observe(at, &[replica], |it| limits.extend(it.full), |_| ());
+                let each = |it: Interval| limits.extend(it.full);
+                tracker.observe(at, &[replica], SloRole::Both, each, |_| ());
             }
             limits
         };
@@ -296,7 +305,7 @@ mod tests {
         };
         let (mut tracker, mut starts) = (Tracker::default(), Vec::new());
         let mut observe = |now: f64, replicas: &[SloReplica]| {
-            tracker.observe(now, replicas, |_| (), |age| starts.push(age));
+            tracker.observe(now, replicas, SloRole::Both, |_| (), |age| starts.push(age));
         };
         // Of the replicas of the first observation nothing is known but their age.
         observe(100.0, &[of(1, 4.0)]);
@@ -307,16 +316,28 @@ mod tests {
 
     #[test]
     fn a_row_is_at_least_fifteen_seconds_of_a_busy_replica() {
+        let row = Row { time: 15.0, steps: 300.0, kv_tokens: 300_000.0, ..Default::default() };
+        let (steady, broken) = ([4.0; 4], [4.0, 4.0, 4.0, 1.0, 4.0, 4.0]);
+        let table = [
+            (SloRole::Both, &steady[..], vec![row]),
+            (SloRole::Both, &broken[..], vec![]),
+            (SloRole::Prefill, &broken[..], vec![row]),
+        ];
+        for (role, sizes, expected) in table {
+            assert_eq!(rows_of(role, sizes), expected, "{role:?} {sizes:?}");
+        }
+    }
+
+    fn rows_of(role: SloRole, sizes: &[f64]) -> Vec<Row> {
         let mut tracker = Tracker::default();
         let mut rows = Vec::new();
-        for (index, running) in [4.0, 4.0, 4.0, 4.0, 1.0, 4.0, 4.0, 4.0].into_iter().enumerate() {
+        for (index, running) in sizes.iter().enumerate() {
             let (at, steps) = (5.0 * index as f64, 100.0 * index as f64);
             let kv_tokens = Some(1_000.0);
-            let sample = EngineSample { kv_tokens, steps, ..sample(at, 0.0, running) };
+            let sample = EngineSample { kv_tokens, steps, ..sample(at, 0.0, *running) };
             let replica = replica(ServingState::Serving, Some(sample));
-            tracker.observe(at, &[replica], |it| rows.extend(it.row), |_| ());
+            tracker.observe(at, &[replica], role, |it| rows.extend(it.row), |_| ());
         }
-        let row = Row { time: 15.0, steps: 300.0, kv_tokens: 300_000.0, ..Default::default() };
-        assert_eq!(rows, [row]);
+        rows
     }
 }

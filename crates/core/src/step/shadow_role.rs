@@ -2,7 +2,7 @@
 
 use chrono::{DateTime, Utc};
 
-use super::{RoleConfig, RoleMemory, RolePlan, drain_role::Drained};
+use super::{RoleMemory, RolePlan, drain_role::Drained};
 use crate::{
     bill::Ledger,
     now::Now,
@@ -64,10 +64,11 @@ impl RoleMemory {
         self.shadow.get_or_insert_with(|| Shadow::new(actual)).record(actual, to, now)
     }
 
-    /// Returns the size that a decision starts from, while the target has `actual` replicas.
-    pub(super) fn size_before(&self, config: &RoleConfig, actual: i32) -> i32 {
-        let shadow = self.shadow.as_ref().filter(|_| config.mode == Mode::Recommend);
-        shadow.map_or(actual, |shadow| shadow.size(&config.policy, actual))
+    /// Returns the size that a decision starts from, while the target has `actual` replicas: its
+    /// own, or that of its shadow.
+    pub fn size_before(&self, mode: Mode, policy: &Policy, actual: i32) -> i32 {
+        let shadow = self.shadow.as_ref().filter(|_| mode == Mode::Recommend);
+        shadow.map_or(actual, |shadow| shadow.size(policy, actual))
     }
 
     /// Goes on after a time in which nothing was decided, with what is known of the target; the

@@ -92,7 +92,7 @@ fn samples_from_before_the_window_do_not_count() {
     let at_40 = number(&track_of(Kind::Gauge, 20, &readings[..41])).unwrap();
     assert!((48.0..58.0).contains(&at_40), "half of the window is the step: {at_40}");
     assert!(
-        track_of(Kind::Gauge, 10, &readings).past.len() <= 18,
+        track_of(Kind::Gauge, 10, &readings).segments().count() <= 18,
         "bounded, however often it is fed"
     );
 }

@@ -93,8 +93,8 @@ mod tests {
     fn group(ports: &[(&str, u16)], unnamed: &[u16], ready: bool) -> BTreeMap<String, Arc<Pod>> {
         let pods = ["0", "1"].map(|index| {
             let mut pod = Pod::serving(&format!("pd-0-{index}"), "pd");
-            pod.labels.insert(format!("{LWS}/group-index"), "0".to_owned());
-            pod.labels.insert(format!("{LWS}/worker-index"), index.to_owned());
+            Arc::make_mut(&mut pod.labels).insert(format!("{LWS}/group-index"), "0".to_owned());
+            Arc::make_mut(&mut pod.labels).insert(format!("{LWS}/worker-index"), index.to_owned());
             if index == "1" {
                 let ports = ports.iter().map(|(name, port)| ((*name).to_owned(), *port));
                 (pod.ports, pod.unnamed_ports) = (ports.collect(), unnamed.to_vec());

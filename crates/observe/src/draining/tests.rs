@@ -23,7 +23,8 @@ fn at(second: i64) -> DateTime<Utc> {
 fn ordinals_are_parsed_if_the_kind_has_them() {
     let lws = Victims::LabelOrdinals("leaderworkerset.sigs.k8s.io/group-index");
     let labelled = group("pd-7-1", |pod| {
-        pod.labels.insert("leaderworkerset.sigs.k8s.io/group-index".to_owned(), "7".to_owned());
+        Arc::make_mut(&mut pod.labels)
+            .insert("leaderworkerset.sigs.k8s.io/group-index".to_owned(), "7".to_owned());
     });
     let table = [
         (group("eng-12", |_| {}), Victims::PodOrdinals, Some(12)),

@@ -120,7 +120,7 @@ fn after(engine: &str, pages: &[(u64, Option<Page>)]) -> Progress {
     let (mut tracker, replicas) = (ProgressTracker::default(), replicas(&["u"]));
     for (second, page) in pages {
         let now = Monotonic::default().after(Duration::from_secs(*second));
-        tracker.observe(config.vitals.as_ref(), &replicas, &samples(&[*page]), now);
+        tracker.observe(config.vitals.as_deref(), &replicas, &samples(&[*page]), now);
     }
     tracker.of(0)
 }
@@ -289,7 +289,7 @@ fn wedged_engines_are_remembered_by_their_pods() {
     let three = replicas(&["u", "v", "w"]);
     for second in [0, 5 * MINUTE] {
         let pages = [Some(FROZEN), Some(LONG), Some(WAITING)];
-        tracker.observe(config.vitals.as_ref(), &three, &samples(&pages), at(second));
+        tracker.observe(config.vitals.as_deref(), &three, &samples(&pages), at(second));
     }
     let remembered = tracker.wedged();
     assert_eq!(remembered, ["u", "w"]);
@@ -297,7 +297,7 @@ fn wedged_engines_are_remembered_by_their_pods() {
     let mut tracker = ProgressTracker::restored(&remembered, at(0));
     let young = Page { progress: Lookups::Young(0.0), ..FROZEN };
     tracker.observe(
-        config.vitals.as_ref(),
+        config.vitals.as_deref(),
         &three,
         &samples(&[None, Some(LONG), Some(young)]),
         at(1),
@@ -307,6 +307,6 @@ fn wedged_engines_are_remembered_by_their_pods() {
         [Progress::Wedged(None), Progress::Working, Progress::Wedged(Some(121.0))]
     );
     // A pod that is created again under its name is another one.
-    tracker.observe(config.vitals.as_ref(), &replicas(&["x"]), &samples(&[Some(young)]), at(2));
+    tracker.observe(config.vitals.as_deref(), &replicas(&["x"]), &samples(&[Some(young)]), at(2));
     assert_eq!((tracker.of(0), tracker.wedged()), (Progress::Working, Vec::new()));
 }

@@ -11,8 +11,8 @@ const LWS: &str = "leaderworkerset.sigs.k8s.io";
 fn member(group: u32, index: u32, replica: Replica) -> (String, Arc<Pod>) {
     let name = format!("pd-{group}-{index}");
     let mut pod = Pod { replica, ..pod(&name, "pd") };
-    pod.labels.insert(format!("{LWS}/group-index"), group.to_string());
-    pod.labels.insert(format!("{LWS}/worker-index"), index.to_string());
+    Arc::make_mut(&mut pod.labels).insert(format!("{LWS}/group-index"), group.to_string());
+    Arc::make_mut(&mut pod.labels).insert(format!("{LWS}/worker-index"), index.to_string());
     pod.annotations.insert(format!("{LWS}/size"), "2".to_owned());
     (name, Arc::new(pod))
 }
@@ -46,7 +46,8 @@ fn groups_of_several_sets_differ_by_their_keys() {
     let of_set = |set: &str, index| {
         let (name, pod) = member(0, index, Replica::READY);
         let mut pod = Pod::clone(&pod);
-        pod.labels.insert(format!("{LWS}/group-key"), format!("key of {set}-0"));
+        Arc::make_mut(&mut pod.labels)
+            .insert(format!("{LWS}/group-key"), format!("key of {set}-0"));
         (format!("{set}-{name}"), Arc::new(pod))
     };
     let replicas = replicas([of_set("a", 0), of_set("a", 1), of_set("b", 0), of_set("b", 1)]);
@@ -124,7 +125,7 @@ fn an_instance_of_a_role_lacks_pods_by_its_labels() {
             ("component-index", index.to_string()),
             ("component-size", "2".to_owned()),
         ] {
-            pod.labels.insert(format!("{RBG}/{key}"), value);
+            Arc::make_mut(&mut pod.labels).insert(format!("{RBG}/{key}"), value);
         }
         (name, Arc::new(pod))
     };

@@ -37,7 +37,7 @@ impl Role {
             && target.grace.as_ref().is_none_or(|(at, _)| now.monotonic.since(*at) >= GRACE_EVERY);
         let samples =
             target.sources.samples(&target.replicas.reporting_pods, with_latency, now.monotonic);
-        target.engines.observe(config.vitals.as_ref(), &target.replicas, &samples, now.monotonic);
+        target.engines.observe(config.vitals.as_deref(), &target.replicas, &samples, now.monotonic);
         let startup_timeout = target.memory.startup_times.startup_timeout();
         target.observe_settling(startup_timeout, now);
         let snapshot = TargetSnapshot {
@@ -54,12 +54,15 @@ impl Role {
         };
         self.case = step_log::case(self.name.as_deref(), &snapshot, &block);
         let mut observed = observe(&snapshot);
+        // A promise holds the size that the decision starts from.
+        let actual = target.view.scale.current;
+        let size = target.memory.size_before(config.mode, &config.policy, actual);
         target.promise.observe(
             config.slo.as_ref().map(|slo| (slo, config.engine)),
             &target.replicas,
             &observed.usable.observation.replicas,
             &samples,
-            target.view.scale.current,
+            size,
             now,
         );
         observed.set_promised(target.promise.promised());

@@ -70,7 +70,8 @@ pub(super) fn run(
             };
             let Err(panic) = result else { return };
             let wait = restarts.wait();
-            let report = report_panic(&context, &objects, &panic, wait);
+            // In a box, because few autoscalers ever need this large future.
+            let report = Box::pin(report_panic(&context, &objects, &panic, wait));
             // A second panic is counted, and changes nothing.
             let _ = context.supervisor.attempt(NAME, report).await;
             let broken = objects.borrow().metadata.generation;
@@ -88,12 +89,12 @@ pub(super) fn run(
 fn begin(
     context: &Arc<Context>,
     objects: &mut watch::Receiver<Arc<LLMAutoscaler>>,
-) -> Result<Autoscaler, Panic> {
+) -> Result<Box<Autoscaler>, Panic> {
     let object = objects.borrow_and_update().clone();
     context.supervisor.call(NAME, || {
         #[cfg(test)]
         tests::panic_if_asked(&object);
-        Autoscaler::new(context.clone(), object)
+        Box::new(Autoscaler::new(context.clone(), object))
     })
 }
 
@@ -118,7 +119,7 @@ async fn report_panic(
 }
 
 impl Autoscaler {
-    async fn run(mut self, mut objects: watch::Receiver<Arc<LLMAutoscaler>>) {
+    async fn run(mut self: Box<Self>, mut objects: watch::Receiver<Arc<LLMAutoscaler>>) {
         let mut wake = self.context.wake.listen(AutoscalerKey::of(&self.object));
         let mut tick = tokio::time::interval(self.context.period);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -143,7 +144,7 @@ impl Autoscaler {
                 () = self.fresh.notified(), if follows_samples => {
                     tokio::time::sleep(self.coalesce_window()).await;
                     if is_retried_later {
-                        self.remember().await;
+                        Box::pin(self.remember()).await;
                         continue;
                     }
                     Cause::Sample
@@ -160,7 +161,8 @@ impl Autoscaler {
                     continue;
                 }
             };
-            if self.traced_step(cause).await.is_ok() {
+            // In a box, so that an autoscaler needs the memory of a step only while one runs.
+            if Box::pin(self.traced_step(cause)).await.is_ok() {
                 self.retries.reset();
             } else {
                 tick.reset_after(self.retries.next().min(self.context.period));

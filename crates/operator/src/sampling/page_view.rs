@@ -185,7 +185,9 @@ impl PageView {
             measures.iter().map(|_| Vec::with_capacity(pods.len())).collect();
         for (index, pod) in pods.values().enumerate() {
             let Some(PageOfView { page, since }) = self.page(index, pod) else {
-                found.iter_mut().for_each(|of| of.push(Lookup::Missing(self.unreachable(pod))));
+                for lookups in &mut found {
+                    lookups.push(Lookup::Missing(self.unreachable(pod)));
+                }
                 continue;
             };
             let lookup = PageLookup {
@@ -369,7 +371,7 @@ mod tests {
             assert_eq!(found, expected.map_err(|rest| format!("{no_name}{rest}")));
         }
         // A port of the spec, and an engine without a usual number, are never replaced.
-        let pod = Pod { ports: Vec::new(), unnamed_ports: vec![8000], ..Pod::serving("a", "a") };
+        let pod = Pod { ports: [].into(), unnamed_ports: vec![8000], ..Pod::serving("a", "a") };
         assert_eq!(port_of(&pod, &config(None)), None);
     }
 }

@@ -319,6 +319,10 @@ mod tests {
         let never = |_| std::future::pending();
         let page = registry.subscribe(registry.new_subscriber(), &key, subscription, never);
 
+        let context = Arc::new(context);
+        // It had 5.5 kB for a scrape, also while none ran.
+        let idle = size_of_val(&scrape_repeatedly(context.clone(), page.clone()));
+        assert!(idle < 800, "{idle} bytes");
         let panic = Supervisor::impatient().call("page", || panic!("index out of bounds"));
         fail(&context, &page, &panic.unwrap_err());
         let error = page.state().error().map(ToString::to_string).unwrap();

@@ -16,7 +16,7 @@ async fn main() -> ExitCode {
         promises::a_slow_engine_is_learned_and_the_promise_is_kept,
         promises::a_fast_engine_is_learned_and_the_promise_is_kept,
         promises::series_that_vanish_remove_nothing,
-        promises::requests_in_a_gateway_count_as_arrivals,
+        promises::requests_that_a_gateway_holds_bring_replicas,
         promises::a_promise_may_be_recommended,
         promises::promises_that_cannot_be_kept_are_refused,
         roles::prefill_and_decode_keep_their_parts,

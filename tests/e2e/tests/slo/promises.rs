@@ -219,9 +219,9 @@ pub(crate) async fn a_promise_may_be_recommended(stage: &Stage) -> Result<String
     Ok(format!("3 replicas, {recommended} recommended: {reason}"))
 }
 
-/// Requests that a gateway holds have arrived, although no replica has them: more of them every
-/// second are a higher rate, and their replicas come before they are let through.
-pub(crate) async fn requests_in_a_gateway_count_as_arrivals(stage: &Stage) -> Result<String> {
+/// Requests that a gateway holds have arrived, although no replica has them: they bring replicas
+/// before they are let through.
+pub(crate) async fn requests_that_a_gateway_holds_bring_replicas(stage: &Stage) -> Result<String> {
     stage.engine("gateway", 1).await?;
     let hold = |requests: f64| {
         let page = format!("smg_admission_inflight 40\nsmg_admission_queue_depth {requests:.0}\n");
@@ -239,6 +239,7 @@ pub(crate) async fn requests_in_a_gateway_count_as_arrivals(stage: &Stage) -> Re
     let before = scene.until_sized(1).await?;
     // Six requests per second more than the gateway lets through: half of the load.
     let begun = Instant::now();
+    ensure!(stage.replicas(NAME).await? == before, "an empty queue brings none");
     let grown = wait::until("replicas for the held requests", REACHED, async || {
         hold(6.0 * begun.elapsed().as_secs_f64());
         let replicas = stage.replicas(NAME).await?;

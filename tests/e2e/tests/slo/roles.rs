@@ -1,4 +1,4 @@
-//! A promise whose two parts are kept by two roles of one group.
+//! A promise in two parts, which two roles of one group keep.
 
 use std::time::Duration;
 
@@ -49,8 +49,19 @@ fn load(stage: &Stage, role: &str, prompt_tokens: u32, output_tokens: u32) -> Ru
     load.start(stage.client(), &stage.namespace, &labels, stage.script.clone(), [TTFT, ITL])
 }
 
-/// Waits until both roles have the sizes that their parts of the promise need, and returns these
-/// and the status.
+/// Waits until both roles have the sizes that their parts of the promise need, and still have them
+/// half a minute later. Returns these and the status.
+async fn until_settled(stage: &Stage, least: [i32; 2]) -> Result<([i32; 2], LLMAutoscalerStatus)> {
+    wait::until("sizes that stay", REACHED, async || {
+        let (before, _) = until_sized(stage, least).await?;
+        tokio::time::sleep(Duration::from_secs(32)).await;
+        let (sizes, status) = until_sized(stage, least).await?;
+        Ok((sizes == before).then_some((sizes, status)))
+    })
+    .await
+}
+
+/// Waits until both roles have the sizes that their parts of the promise need.
 async fn until_sized(stage: &Stage, least: [i32; 2]) -> Result<([i32; 2], LLMAutoscalerStatus)> {
     wait::until("the sizes that the promise needs", REACHED, async || {
         let status = stage.status(NAME).await?;
@@ -85,7 +96,7 @@ pub(crate) async fn prefill_and_decode_keep_their_parts(stage: &Stage) -> Result
         Ok(active.filter(|it| it.reason == "SizedByPromise"))
     })
     .await?;
-    let (before, status) = until_sized(stage, [3, 4]).await?;
+    let (before, status) = until_settled(stage, [3, 4]).await?;
     let reasons: Vec<_> = status.targets.iter().filter_map(|it| it.slo.clone()?.reason).collect();
     let [of_prefill, of_decode] = &reasons[..] else { anyhow::bail!("{reasons:?}") };
     ensure!(of_prefill.contains("uncached of 400 in)"), "{of_prefill}");
@@ -97,10 +108,9 @@ pub(crate) async fn prefill_and_decode_keep_their_parts(stage: &Stage) -> Result
     prefill.take_punctuality();
     decode.take_punctuality();
     prefill.set_rate(44.0);
-    let (after, _) = until_sized(stage, [before[0] + 1, 1]).await?;
+    let (after, _) = until_settled(stage, [before[0] + 1, 1]).await?;
     ensure!(after[1] <= before[1] + 1, "decode has the same load: {before:?} -> {after:?}");
     ensure!(after[0] <= after[1], "at most one prefill for each decode: {after:?}");
-    tokio::time::sleep(Duration::from_secs(20)).await;
     let mut late = Vec::new();
     for (name, load) in ROLES.into_iter().zip([prefill, decode]) {
         let Punctuality { finished, late: count } = load.take_punctuality();

@@ -104,9 +104,9 @@ impl PodState {
         Pod {
             uid: case.uid.clone().unwrap_or_else(|| case.name.clone()),
             namespace: NAMESPACE.to_owned(),
-            labels: case.labels.clone(),
+            labels: Arc::new(case.labels.clone()),
             annotations: case.annotations.clone(),
-            ports: Vec::new(),
+            ports: [].into(),
             replica: Replica {
                 phase: match case.phase {
                     PhaseCase::Pending => Phase::Pending,

@@ -168,7 +168,7 @@ impl Target {
             self.drain.workload = Some(self.workload());
         }
         let samples = self.sources.samples(&self.config, &self.replicas.reporting_pods, now.wall);
-        let vitals = self.config.vitals.as_ref();
+        let vitals = self.config.vitals.as_deref();
         self.engines.observe(vitals, &self.replicas, &samples, now.monotonic);
         let startup_timeout = self.memory.startup_times.startup_timeout();
         let observed = observe(&TargetSnapshot {

@@ -134,6 +134,25 @@ fn replicas_of_the_target_without_a_sample_are_no_reason_to_follow_its_size() {
     }
 }
 
+#[test]
+fn a_decision_starts_from_the_shadow_only_while_nothing_is_written() {
+    let policy = policy_with_windows(Profile::Default, 0, 0);
+    let with = |shadow| RoleMemory { shadow, ..RoleMemory::default() };
+    // mode, shadow, size of the target; size that the decision and its promise start from
+    let table = [
+        (Mode::Recommend, Some(3), 5, 3),
+        (Mode::Recommend, Some(8), 5, 8),
+        (Mode::Recommend, Some(3), 0, 0),
+        (Mode::Recommend, None, 5, 5),
+        (Mode::Scale, Some(3), 5, 5),
+    ];
+    for (mode, shadow, actual, expected) in table {
+        let memory = with(shadow.map(Shadow::new));
+        let found = memory.size_before(mode, &policy, actual);
+        assert_eq!(found, expected, "{mode:?} {shadow:?} {actual}");
+    }
+}
+
 fn a_role() -> impl Strategy<Value = Role> {
     let samples = proptest::collection::vec(0_i64..60, 1..6);
     let block = (any::<bool>(), any::<bool>());

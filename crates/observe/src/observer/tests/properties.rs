@@ -66,7 +66,7 @@ fn planned(replicas: &[Vec<Lookup>]) -> i32 {
         answers.iter().enumerate().map(move |(place, _)| {
             // Names in the order of the answers.
             let mut pod = Pod::serving(&format!("a-{replica:02}-{place}"), "a");
-            pod.labels.insert("replica".to_owned(), replica.to_string());
+            Arc::make_mut(&mut pod.labels).insert("replica".to_owned(), replica.to_string());
             pod
         })
     });

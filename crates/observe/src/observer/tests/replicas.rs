@@ -13,7 +13,7 @@ use crate::observer::Problem;
 /// Returns so many replicas of two pods, all of which report.
 fn pairs(target: impl FnOnce(Vec<Pod>) -> Target, count: usize) -> Target {
     let pods = pods(2 * count).into_iter().enumerate().map(|(place, mut pod)| {
-        pod.labels.insert("pair".to_owned(), (place / 2).to_string());
+        Arc::make_mut(&mut pod.labels).insert("pair".to_owned(), (place / 2).to_string());
         pod
     });
     let grouping = Grouping {

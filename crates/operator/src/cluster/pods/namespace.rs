@@ -76,6 +76,8 @@ pub(super) enum Listing {
 #[derive(Debug)]
 pub(super) struct Namespace {
     pods: HashMap<String, Arc<Pod>>,
+    /// The pod that came last. The next one often has its template, and so shares its labels.
+    latest: Option<Arc<Pod>>,
     /// Pods without their labels, annotations and ports, which are in no view: those that are too
     /// large, and those with a gate in a namespace without followers.
     pub(super) stubs: HashMap<String, Arc<Pod>>,
@@ -109,6 +111,7 @@ impl Namespace {
     pub(super) fn new(backoff: Backoff) -> Self {
         Self {
             pods: HashMap::new(),
+            latest: None,
             stubs: HashMap::new(),
             views: HashMap::new(),
             followers: 0,
@@ -183,6 +186,7 @@ impl Namespace {
         self.departures.clear();
         self.listing = Listing::Wanted;
         self.backoff.reset();
+        self.latest = None;
         let pods = std::mem::take(&mut self.pods).into_values();
         let gated: Vec<_> = pods.filter(|pod| pod.service.has_gate()).collect();
         for pod in gated {
@@ -280,6 +284,10 @@ impl Namespace {
         let known = known.filter(|known| known.uid == pod.uid);
         pod.was_ready |= known.is_some_and(|known| known.was_ready);
         pod.record_seen(known.map(Arc::as_ref), now);
+        // Listings are in the order of names, so the pods of a template come one after the other.
+        if let Some(like) = known.or(self.latest.as_ref()) {
+            pod.share(like);
+        }
         if is_too_large(&pod) {
             self.hold_out(pod);
             return;
@@ -291,6 +299,7 @@ impl Namespace {
         if self.pods.get(&pod.name).is_some_and(|known| *known == pod) {
             return;
         }
+        self.latest = Some(pod.clone());
         self.pods.insert(pod.name.clone(), pod.clone());
         self.views.values().for_each(|view| view.put(&pod));
     }

@@ -33,7 +33,8 @@ fn gated(name: &str, gate: Gate) -> Pod {
 /// A pod with more labels than are kept.
 fn large(name: &str, app: &str) -> Pod {
     let mut pod = Pod::serving(name, app);
-    pod.labels.extend((0..300).map(|number| (format!("label-{number}"), String::new())));
+    Arc::make_mut(&mut pod.labels)
+        .extend((0..300).map(|number| (format!("label-{number}"), String::new())));
     pod
 }
 
@@ -138,6 +139,20 @@ fn a_namespace_is_a_problem_until_its_pods_are_listed() {
     store.begin_listing();
     store.end_listing(&Listed::new());
     assert_eq!(store.problem("other"), None, "the whole cluster was listed");
+}
+
+/// Thousands of pods had their labels and ports each for itself.
+#[test]
+fn pods_of_a_template_share_what_it_gives_them() {
+    let (store, _following) = store();
+    for (name, app) in [("a-0", "a"), ("a-1", "a"), ("b-0", "b")] {
+        store.apply(Pod::serving(name, app));
+    }
+    let of = |app: &str| view(&store, app).members();
+    let (a, b) = (of("app=a"), of("app=b"));
+    assert!(Arc::ptr_eq(&a["a-0"].labels, &a["a-1"].labels));
+    assert!(Arc::ptr_eq(&a["a-0"].ports, &b["b-0"].ports));
+    assert_eq!(b["b-0"].labels["app"], "b", "and nothing else");
 }
 
 /// Selectors are compared with all labels of such a pod, and nothing of it is kept.

@@ -102,7 +102,7 @@ impl Role {
         records: bool,
         now: Now,
     ) -> (Observations, Option<Value>) {
-        let vitals = self.target.vitals.as_ref();
+        let vitals = self.target.vitals.as_deref();
         self.engines.observe(vitals, replicas, samples, now.monotonic);
         let snapshot = TargetSnapshot {
             config: &self.target,

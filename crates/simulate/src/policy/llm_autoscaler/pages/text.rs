@@ -49,6 +49,8 @@ impl PageText {
             self.histogram("request_queue_time_seconds", &metrics.request_queue_time);
         }
         if let Some(tokens) = self.kv_tokens {
+            // Only the page of a single API server has times of creation.
+            self.series("prompt_tokens_created", 0);
             self.series("prefix_cache_hits_total", reading.cached_tokens);
             self.series("iteration_tokens_total_count", reading.steps);
             self.histogram("request_time_per_output_token_seconds", &reading.time_per_output_token);
