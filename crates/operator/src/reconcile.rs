@@ -21,6 +21,7 @@ mod quota;
 mod report;
 mod role;
 mod sight;
+mod start_line;
 mod step;
 mod step_log;
 mod target_state;

@@ -23,13 +23,11 @@ use crate::{
         context::Context,
         intake,
         quota::{Changes, Quota, Seniority},
+        start_line::StartLine,
         task,
     },
     status::{assemble, refusal, writer::write_once},
 };
-
-/// The time over which the first reads of the tasks are spread that begin together.
-const SPREAD: Duration = Duration::from_millis(200);
 
 /// The waits before the status of an autoscaler without a task is written again: no step of its own
 /// would.
@@ -51,6 +49,8 @@ pub(super) struct Tasks {
     served: HashSet<usize>,
     /// The tasks that were ended, until they are gone.
     ending: Vec<AbortHandle>,
+    /// The line of the tasks that begin.
+    line: StartLine,
 }
 
 /// An autoscaler with a place in its namespace.
@@ -133,7 +133,8 @@ impl Tasks {
         let held = context.leases.changes().borrow().clone();
         let served = (0..held.len()).filter(|bucket| held[*bucket]).collect();
         let (admitted, waiting, refused) = (HashMap::new(), HashMap::new(), HashMap::new());
-        Self { context, admitted, waiting, refused, quota, served, ending: Vec::new() }
+        let (ending, line) = (Vec::new(), StartLine::default());
+        Self { context, admitted, waiting, refused, quota, served, ending, line }
     }
 
     /// Takes over a version of an autoscaler.
@@ -309,7 +310,8 @@ impl Tasks {
             let Some(admitted) = self.admitted.get(key).filter(|it| it.task.is_none()) else {
                 continue;
             };
-            let delay = SPREAD.mul_f64(place as f64 / keys.len() as f64);
+            let now = self.context.clock.monotonic();
+            let delay = self.line.delay(place, keys.len(), now);
             let term = self.context.leases.permit(&key.0).endings();
             let task = task::run(self.context.clone(), admitted.objects.subscribe(), delay);
             begun.push((key, term, task));
