@@ -78,6 +78,7 @@
 //!         sleep: Default::default(),
 //!         vitals: VitalLookups::default(),
 //!         slo: Vec::new(),
+//!         queued: Vec::new(),
 //!     };
 //!     let now = Now { wall: DateTime::UNIX_EPOCH, monotonic: Monotonic::default() };
 //!     let startup_timeout = TimeDelta::minutes(10);
