@@ -181,7 +181,7 @@ chaos-faults: controlplane ## faults that are put into a copy of the code on pur
 	CARGO=$(CARGO) tests/e2e/tests/chaos/faults.sh
 
 .PHONY: twins
-twins: controlplane ## the real HPA and this operator side by side on the same metrics: the same sizes
+twins: controlplane ## the real HPA and this operator side by side on the same metrics, the suite's and then the operator's: the same sizes (5 minutes)
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test twins
 

@@ -65,12 +65,14 @@ fn every_flag_of_run_is_in_the_docs() {
     let operations = include_str!("../../../docs/operations.md");
     let targets = include_str!("../../../docs/targets.md");
     let metrics_api = include_str!("../../../docs/metrics-api.md");
+    let keda = include_str!("../../../docs/keda.md");
     let mut count = 0;
     for entry in help.split("\n      --").skip(1) {
         let flag = entry.split([' ', '\n', '[']).next().unwrap().trim_end_matches('=');
         let page = match flag {
             _ if flag.starts_with("wake-") => targets,
             _ if flag.starts_with("metrics-api") => metrics_api,
+            _ if flag.starts_with("external-scaler") => keda,
             _ => operations,
         };
         let name = format!("`--{flag}`");

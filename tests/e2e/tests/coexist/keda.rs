@@ -146,9 +146,12 @@ pub(crate) async fn keda_needs_a_certificate(stage: &Stage) -> Result<String> {
         stage.script.set(&format!("{}/{name}-0", stage.namespace), Page::waiting(11));
     }
     stage.until_replicas("with", 3, SCALED).await?;
-    ensure!(stage.replicas("without").await? == 1, "no certificate was demanded");
-    let object = scaled_objects(stage).get("without").await?;
-    Ok(format!("without a certificate: {}", ready(&object)))
+    let told = wait::until("KEDA to get no answer without a certificate", SOON, async || {
+        Ok(failure(&scaled_objects(stage).get("without").await?))
+    })
+    .await?;
+    ensure!(stage.replicas("without").await? == 1, "no certificate was demanded: {told}");
+    Ok(format!("without a certificate: {told}"))
 }
 
 /// A ScaledObject is switched over to the LLMAutoscaler that it follows, and back: KEDA confirms
@@ -252,14 +255,12 @@ fn scaled_objects(stage: &Stage) -> Api<DynamicObject> {
     Api::namespaced_with(stage.client(), &stage.namespace, &resource)
 }
 
-/// Returns the message of a ScaledObject's condition Ready.
-fn ready(object: &DynamicObject) -> String {
+/// Returns the message of a `ScaledObject` that is not ready; `None` while that is not known.
+fn failure(object: &DynamicObject) -> Option<String> {
     let conditions = object.data["status"]["conditions"].as_array();
-    let ready = conditions.into_iter().flatten().find(|it| it["type"] == "Ready");
-    ready.map_or_else(
-        || "it has no condition".to_owned(),
-        |it| format!("{} {}", it["status"], it["message"]),
-    )
+    let is_failure = |it: &&Value| it["type"] == "Ready" && it["status"] == "False";
+    let failed = conditions.into_iter().flatten().find(is_failure)?;
+    Some(failed["message"].as_str().unwrap_or_default().to_owned())
 }
 
 /// Waits until the HPA that KEDA created for a ScaledObject has no metric. Returns its message.

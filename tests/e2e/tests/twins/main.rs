@@ -1,9 +1,11 @@
 //! Twins: the real HorizontalPodAutoscaler of kube-controller-manager and an LLMAutoscaler under
 //! the profile `hpa-exact` scale two StatefulSets that get the same load. The HPA reads the pods'
-//! pages through the custom metrics API, the LLMAutoscaler reads them itself.
+//! pages through the custom metrics API, the LLMAutoscaler reads them itself. The first run has an
+//! API of this suite's own, which knows nothing of the operator. In the second run the operator
+//! serves it (`--metrics-api`), from the samples of an LLMAutoscaler that only recommends.
 //!
 //! Each has a sync period of its own, so times differ. The sequences of sizes must be equal, and so
-//! must the texts of conditions and events whenever both are at rest. Three known differences are
+//! must the texts of conditions and events whenever both are at rest. Four known differences are
 //! excluded:
 //!
 //! - The reason why a page could not be read is ours: the text after `unable to get metric NAME:`
@@ -12,15 +14,20 @@
 //!   for one period. It is compared at the end of a timeline, when these 15 s are over; so are the
 //!   values in the status, which ours writes no more often than that.
 //! - The number of repetitions of an event.
+//! - Ours records three events of a kind at once, and then one in 10 s, so that a series of sizes
+//!   may have an event for some of them only. It never has one that the HPA has not.
 //!
-//! Two scenarios more have no twins: an LLMAutoscaler that only recommends stands beside an HPA,
-//! and beside a ScaledObject.
+//! Two scenarios more of the first run have no twins: an LLMAutoscaler that only recommends stands
+//! beside an HPA, and beside a ScaledObject.
 
 #![allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 
 mod beside;
 mod pair;
 mod scaled_object;
+#[path = "../coexist/setting.rs"]
+#[expect(dead_code, reason = "the scenarios of the metrics APIs use the rest")]
+mod setting;
 mod timelines;
 mod view;
 
@@ -33,7 +40,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 use futures::future::{join, join_all};
-use llm_autoscaler_e2e::{Cluster, Stage};
+use llm_autoscaler_e2e::{Cluster, Stage, own_address};
 use llm_autoscaler_testbed::{CustomMetrics, controlplane::Options};
 
 use pair::Pair;
@@ -56,24 +63,55 @@ const TO_REST: Duration = Duration::from_secs(30);
 /// The time for which a rescale's conditions stay, plus a period.
 const RESCALE_CONDITIONS: Duration = Duration::from_secs(17);
 
+/// The server of the metrics that the HPA reads. It stops when it is dropped.
+enum Feed {
+    /// The suite's own, which reads the pages itself.
+    Independent { _server: CustomMetrics },
+    /// The operator, which serves all namespaces.
+    Operator { _stage: Box<Stage> },
+}
+
 #[tokio::main]
 async fn main() -> ExitCode {
     let filter =
         std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    let independent = run_all(&filter, async |cluster| {
+        let metrics = CustomMetrics::start(&cluster.control_plane).await?;
+        Ok(Feed::Independent { _server: metrics })
+    });
+    let first = Box::pin(independent).await;
+    let second = Box::pin(run_all(&filter, start_operator)).await;
+    if first == ExitCode::SUCCESS { second } else { first }
+}
+
+/// Runs the chosen timelines on a control plane of its own, with the metrics that `feed` starts.
+async fn run_all(filter: &str, feed: impl AsyncFnOnce(&Arc<Cluster>) -> Result<Feed>) -> ExitCode {
     let chosen: Vec<_> =
-        timelines::all().into_iter().filter(|timeline| timeline.name.contains(&filter)).collect();
+        timelines::all().into_iter().filter(|timeline| timeline.name.contains(filter)).collect();
     println!("\nrunning {} timelines", chosen.len());
     let began = Instant::now();
-    let (cluster, _metrics) = match start().await {
+    let started = async {
+        let cluster = start().await?;
+        let feed = feed(&cluster).await?;
+        anyhow::Ok((cluster, feed))
+    };
+    let (cluster, feed) = match started.await {
         Ok(started) => started,
         Err(error) => {
-            eprintln!("the control plane did not start: {error:#}");
+            eprintln!("the control plane or the metrics did not start: {error:#}");
             return ExitCode::FAILURE;
         }
     };
-    println!("the control plane is ready after {:.1} s", began.elapsed().as_secs_f64());
-    let timelines = join_all(chosen.iter().map(|timeline| run(&cluster, timeline)));
-    let (mut results, beside) = Box::pin(join(timelines, run_beside(&cluster, &filter))).await;
+    let (name, is_independent) = match feed {
+        Feed::Independent { .. } => ("the suite", true),
+        Feed::Operator { .. } => ("the operator", false),
+    };
+    let seconds = began.elapsed().as_secs_f64();
+    println!("the control plane is ready after {seconds:.1} s; {name} serves the metrics");
+    let timelines = join_all(chosen.iter().map(|timeline| run(&cluster, &feed, timeline)));
+    let beside =
+        async { if is_independent { run_beside(&cluster, filter).await } else { Vec::new() } };
+    let (mut results, beside) = Box::pin(join(timelines, beside)).await;
     results.extend(beside);
     let failed = results.iter().filter(|passed| !**passed).count();
     let (verdict, seconds) =
@@ -85,24 +123,36 @@ async fn main() -> ExitCode {
     if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-async fn start() -> Result<(Arc<Cluster>, CustomMetrics)> {
-    let options = Options {
-        controller_manager_args: vec![format!(
-            "--horizontal-pod-autoscaler-sync-period={}s",
-            period()
-        )],
-        audit: true,
-        ..Options::default()
-    };
-    let cluster = Cluster::start_with(options).await?;
-    let metrics = CustomMetrics::start(&cluster.control_plane).await?;
-    Ok((Arc::new(cluster), metrics))
+async fn start() -> Result<Arc<Cluster>> {
+    let period = format!("--horizontal-pod-autoscaler-sync-period={}s", period());
+    let options =
+        Options { controller_manager_args: vec![period], audit: true, ..Options::default() };
+    Ok(Arc::new(Cluster::start_with(options).await?))
 }
 
-async fn run(cluster: &Arc<Cluster>, timeline: &Timeline) -> bool {
+/// Starts the operator that serves all timelines, and the metrics besides.
+async fn start_operator(cluster: &Arc<Cluster>) -> Result<Feed> {
+    let stage = Stage::create_idle(cluster.clone(), "feed").await?;
+    let address = own_address();
+    let mut arguments = arguments();
+    arguments.extend(setting::arguments(address));
+    stage.operator.configure(&arguments.iter().map(String::as_str).collect::<Vec<_>>(), &[]);
+    stage.operator.serve_all_namespaces()?;
+    setting::register(&stage).await?;
+    setting::lead_to(&stage, address).await?;
+    setting::until_found(&stage).await?;
+    Ok(Feed::Operator { _stage: Box::new(stage) })
+}
+
+/// Returns the arguments of an operator that is compared with an HPA.
+fn arguments() -> Vec<String> {
+    vec!["--profile=hpa-exact".to_owned(), format!("--sync-period-seconds={}", period())]
+}
+
+async fn run(cluster: &Arc<Cluster>, feed: &Feed, timeline: &Timeline) -> bool {
     let began = Instant::now();
     let mut story = String::new();
-    let result = run_timeline(cluster, timeline, &mut story).await;
+    let result = run_timeline(cluster, feed, timeline, &mut story).await;
     let (name, seconds) = (timeline.name, began.elapsed().as_secs_f64());
     match &result {
         Ok(()) => println!("test {name} ... ok ({seconds:.1} s)\n{story}"),
@@ -140,17 +190,23 @@ async fn report(
 /// Applies a timeline to both; `story` gets a line for each step.
 async fn run_timeline(
     cluster: &Arc<Cluster>,
+    feed: &Feed,
     timeline: &Timeline,
     story: &mut String,
 ) -> Result<()> {
-    let period = period().to_string();
-    let arguments = ["--profile=hpa-exact", "--sync-period-seconds", &period];
     let namespace = timeline.name.replace('_', "-");
-    let stage = Stage::create_with(cluster.clone(), &namespace, &arguments).await?;
+    let is_served = matches!(feed, Feed::Operator { .. });
+    let stage = if is_served {
+        Stage::create_idle(cluster.clone(), &namespace).await?
+    } else {
+        let arguments = arguments();
+        let arguments: Vec<_> = arguments.iter().map(String::as_str).collect();
+        Stage::create_with(cluster.clone(), &namespace, &arguments).await?
+    };
     for (pod, twin) in timeline.pending.iter().flat_map(|pod| pair::TWINS.map(|twin| (pod, twin))) {
         stage.leave_pending(&format!("{twin}-{pod}"));
     }
-    let mut pair = Pair::start(stage, &timeline.spec).await?;
+    let mut pair = Pair::start(stage, &timeline.spec, is_served).await?;
     for step in &timeline.steps {
         let before = pair.sizes();
         pair.apply(&step.change).await?;

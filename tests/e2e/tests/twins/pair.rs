@@ -18,7 +18,7 @@ use llm_autoscaler_testbed::{engine::Page, wait};
 use serde_json::{Value, json};
 use tokio::task::AbortHandle;
 
-use crate::{timelines::Change, view::View};
+use crate::{setting, timelines::Change, view::View};
 
 /// The names of the StatefulSets and of their autoscalers: the HPA's first, then ours.
 pub(crate) const TWINS: [&str; 2] = ["hpa", "ours"];
@@ -40,10 +40,16 @@ impl Drop for Pair {
 }
 
 impl Pair {
-    /// Creates both with one idle replica, and with `spec` merged over their common spec.
-    pub(crate) async fn start(stage: Stage, spec: &Value) -> Result<Self> {
+    /// Creates both with one idle replica, and with `spec` merged over their common spec. If the
+    /// operator serves the HPA's metrics, an LLMAutoscaler that only recommends has its pods
+    /// sampled.
+    pub(crate) async fn start(stage: Stage, spec: &Value, is_served: bool) -> Result<Self> {
         for twin in TWINS {
             stage.engine(twin, 1).await?;
+        }
+        if is_served {
+            stage.autoscaler(TWINS[0], json!({"mode": "Recommend"})).await?;
+            until_served(&stage).await?;
         }
         let sizes = Arc::<Mutex<[Vec<i32>; 2]>>::default();
         let recorder = tokio::spawn(record(stage.api(), sizes.clone())).abort_handle();
@@ -145,6 +151,17 @@ impl Pair {
         let hpa = self.stage.control_plane().kubectl(describe).await.unwrap_or_default();
         format!("{hpa}{}\n", self.stage.scene().await)
     }
+}
+
+/// Waits until the operator serves the metric of the HPA's pod: an HPA that is there earlier would
+/// say that it is missing.
+async fn until_served(stage: &Stage) -> Result<()> {
+    let (pod, metric) = (format!("{}-0", TWINS[0]), "vllm:num_requests_waiting");
+    let path = setting::pods_path(stage, &pod, metric);
+    wait::until("the operator to serve the metric", Duration::from_secs(30), async || {
+        Ok(setting::raw(stage, &path).await.ok().map(drop))
+    })
+    .await
 }
 
 /// Records every size that a StatefulSet requests.
