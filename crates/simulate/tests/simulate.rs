@@ -149,7 +149,7 @@ fn the_need_of_a_load_keeps_the_promise_and_one_replica_less_does_not() {
     let most = f64::from(*need.iter().max().unwrap());
     let kept = |size: f64| run(&constant, &format!("static={size}")).promise_kept;
     assert!(kept(most) && !kept(most - 2.0), "{need:?}");
-    let empty = scenario("constant:rate=0,length=600");
+    let empty = scenario("constant:rate=1e-9,length=600");
     assert_eq!(bearable_load(&empty), None);
     let impossible =
         Promise { time_to_first_token: 1e-6, inter_token_latency: 1e-6, ..Promise::default() };

@@ -37,12 +37,12 @@ impl<T> Made<T> {
         Self(Mutex::new(Vec::new()))
     }
 
-    fn get(&self, engine: Engine, make: impl FnOnce() -> Option<T>) -> Option<Arc<T>> {
+    fn get(&self, engine: Engine, build: impl FnOnce() -> Option<T>) -> Option<Arc<T>> {
         let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, known)) = made.iter().find(|(of, _)| *of == engine) {
+        if let Some((_, known)) = made.iter().find(|(made_for, _)| *made_for == engine) {
             return known.clone();
         }
-        let new = make().map(Arc::new);
+        let new = build().map(Arc::new);
         made.push((engine, new.clone()));
         new
     }

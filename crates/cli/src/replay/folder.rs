@@ -184,7 +184,9 @@ mod tests {
         let empty = Chunk { to: 100.0, ..Chunk::default() };
         for chunks in [&[][..], &[empty]] {
             let mut file = folder.open(&misnamed).unwrap();
-            chunks.iter().for_each(|chunk| file.append(chunk).unwrap());
+            for chunk in chunks {
+                file.append(chunk).unwrap();
+            }
             // The range of time is not kept either.
             assert_eq!(folder.header().unwrap(), None);
             assert_eq!(folder.open(&misnamed).unwrap().known, chunks, "the same options go on");

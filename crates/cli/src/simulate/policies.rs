@@ -167,7 +167,7 @@ fn read_autoscaler(file: &Path) -> anyhow::Result<(String, LLMAutoscalerSpec, Vi
     if let Some(kind) = found.filter(|kind| kind != "LLMAutoscaler") {
         anyhow::bail!("{} has an object of kind {kind}; give an LLMAutoscaler", file.display());
     }
-    // What is no YAML is told below.
+    // Text that is no YAML is refused below.
     let fields: serde_json::Value = serde_saphyr::from_str(&text).unwrap_or_default();
     if let Some(field) = unknown_spec_fields(&fields).first() {
         anyhow::bail!(

@@ -46,6 +46,10 @@ const LIFE: Duration = Duration::from_mins(1);
 const LIFE_OF_STREAMS: Duration = Duration::from_hours(1);
 /// The number of requests of one such connection at the same time, streams included.
 const STREAMS: u32 = 2200;
+/// The largest head of one such request, in bytes.
+const HEAD_OF_STREAM: u32 = 4 << 10;
+/// The bytes that such a connection buffers of all requests, and as many of answers.
+const BUFFERED: u32 = 64 << 10;
 /// The time between two pings of the client of such a connection.
 const PINGED_EVERY: Duration = Duration::from_secs(20);
 /// The wait after a connection could not be accepted: usually there are too many open files.
@@ -212,7 +216,10 @@ where
             let mut builder = http2::Builder::new(TokioExecutor::new());
             builder
                 .timer(TokioTimer::new())
-                .max_header_list_size(HEAD as u32)
+                .max_header_list_size(HEAD_OF_STREAM)
+                .initial_connection_window_size(BUFFERED)
+                .initial_stream_window_size(BUFFERED)
+                .max_send_buf_size(BUFFERED as usize)
                 .max_concurrent_streams(STREAMS)
                 .keep_alive_interval(PINGED_EVERY)
                 .keep_alive_timeout(limits.head_deadline);

@@ -54,7 +54,7 @@ impl Role {
         };
         self.case = step_log::case(self.name.as_deref(), &snapshot, &block);
         let mut observed = observe(&snapshot);
-        // What a promise holds is the size that the decision starts from.
+        // A promise holds the size that the decision starts from.
         let actual = target.view.scale.current;
         let size = target.memory.size_before(config.mode, &config.policy, actual);
         target.promise.observe(

@@ -198,12 +198,11 @@ impl Connection {
             },
             None => None,
         };
-        let (exchanged, stream) = match kept {
-            Some(kept) => kept,
-            None => {
-                let mut stream = open(address, config).await?;
-                (stream.exchange(&request, page).await, stream)
-            }
+        let (exchanged, stream) = if let Some(answered) = kept {
+            answered
+        } else {
+            let mut stream = open(address, config).await?;
+            (stream.exchange(&request, page).await, stream)
         };
         let may_keep = exchanged.map_err(|failure| failure.problem)?;
         self.0 = (keep && may_keep).then_some(stream);

@@ -185,7 +185,9 @@ impl PageView {
             measures.iter().map(|_| Vec::with_capacity(pods.len())).collect();
         for (index, pod) in pods.values().enumerate() {
             let Some(PageOfView { page, since }) = self.page(index, pod) else {
-                found.iter_mut().for_each(|of| of.push(Lookup::Missing(self.unreachable(pod))));
+                for lookups in &mut found {
+                    lookups.push(Lookup::Missing(self.unreachable(pod)));
+                }
                 continue;
             };
             let lookup = PageLookup {
@@ -233,9 +235,9 @@ impl PageView {
     }
 
     /// Returns the page of a pod that runs. `index` is its likely position, which saves a search.
-    fn page(&self, index: usize, pod: &Pod) -> Option<&PageOfView> {
+    fn page(&self, index: usize, pod: &Arc<Pod>) -> Option<&PageOfView> {
         let found = match self.pages.get(index) {
-            Some(page) if page.pod.name == pod.name => page,
+            Some(page) if Arc::ptr_eq(&page.pod, pod) || page.pod.name == pod.name => page,
             _ => {
                 let by_name = |page: &PodPage| page.pod.name.cmp(&pod.name);
                 &self.pages[self.pages.binary_search_by(by_name).ok()?]

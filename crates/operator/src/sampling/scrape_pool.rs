@@ -180,7 +180,9 @@ mod tests {
         let most = 3 + (began.elapsed().as_millis() / interval.as_millis()) as u32;
         let read = reads.load(Ordering::Relaxed);
         assert!((2..=most).contains(&read), "{read} times, at most {most}");
-        subscribers.iter().for_each(|subscriber| pool.unsubscribe(*subscriber, &key));
+        for subscriber in subscribers {
+            pool.unsubscribe(subscriber, &key);
+        }
         assert_eq!(pool.page_count(), 0);
     }
 }

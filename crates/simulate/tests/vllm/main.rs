@@ -44,7 +44,7 @@ const SETTINGS: [(&str, &str, &str); 2] = [
     ),
 ];
 
-/// What was measured in a setting, and what the model makes of it.
+/// The runs of a setting: those of the engine, and those of the model.
 struct Setting {
     name: &'static str,
     title: &'static str,

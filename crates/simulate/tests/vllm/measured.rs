@@ -6,7 +6,7 @@ use llm_autoscaler_sim::{Finished, Job, Replica};
 use llm_autoscaler_simulate::EngineProfile;
 use serde::Deserialize;
 
-/// What was measured, when and where.
+/// The engine of a setting, with the time and the place of the measurement.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct About {

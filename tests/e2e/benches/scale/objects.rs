@@ -61,7 +61,7 @@ impl<'a> Objects<'a> {
     pub(crate) async fn grow_to(&mut self, size: Size) -> Result<()> {
         let mut objects = Vec::new();
         for number in self.size.autoscalers..size.autoscalers {
-            objects.push(self.fleet(number, size));
+            objects.push(fleet(number, size));
             objects.push(self.autoscaler(number));
         }
         for number in self.size.pods..size.pods {
@@ -75,21 +75,6 @@ impl<'a> Objects<'a> {
         }
         self.size = size;
         Ok(())
-    }
-
-    fn fleet(&self, number: u32, size: Size) -> StoredObject {
-        let name = format!("fleet-{number}");
-        // Later pods are counted too, so that none of these sizes is one of another writer.
-        let pods = size.pods.div_ceil(size.autoscalers);
-        stored(
-            "example.com/fleets",
-            number,
-            json!({
-                "apiVersion": "example.com/v1", "kind": "Fleet",
-                "metadata": metadata("f", number, &name, number, &json!({})),
-                "spec": {"size": pods}, "status": {"size": pods, "selector": format!("fleet={name}")},
-            }),
-        )
     }
 
     fn autoscaler(&self, number: u32) -> StoredObject {
@@ -165,6 +150,21 @@ impl<'a> Objects<'a> {
             }),
         )
     }
+}
+
+fn fleet(number: u32, size: Size) -> StoredObject {
+    let name = format!("fleet-{number}");
+    // Later pods are counted too, so that none of these sizes is one of another writer.
+    let pods = size.pods.div_ceil(size.autoscalers);
+    stored(
+        "example.com/fleets",
+        number,
+        json!({
+            "apiVersion": "example.com/v1", "kind": "Fleet",
+            "metadata": metadata("f", number, &name, number, &json!({})),
+            "spec": {"size": pods}, "status": {"size": pods, "selector": format!("fleet={name}")},
+        }),
+    )
 }
 
 fn namespace(autoscaler: u32) -> String {

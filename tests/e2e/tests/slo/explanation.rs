@@ -60,25 +60,32 @@ impl Explanation {
         self.expected <= 20.0
     }
 
-    /// Checks that the rate of requests for which something is predicted of one replica is within a
-    /// tenth of the rate at which the engine has it: its capacity there. A load is printed with two
-    /// digits, so that it may be off by a few percent by itself.
+    /// Checks that the capacity that is predicted of one replica fewer is within a tenth of the
+    /// engine's: the load at which the engine takes what is predicted, beside the load. A load is
+    /// printed with two digits, so that it may be off by a few percent by itself.
     ///
     /// # Errors
     /// It is not.
     pub(crate) fn agrees_with(&self, engine: &EngineConfig) -> Result<String> {
         let rate = self.rate / self.fewer;
         let per_sequence = engine.step_per_sequence.as_secs_f64();
-        let work = self.input / engine.prefill_tokens_per_second + self.output * per_sequence;
-        let busy = match &*self.binding {
-            "utilization" => self.predicted / 100.0,
+        let busy =
+            rate * (self.input / engine.prefill_tokens_per_second + self.output * per_sequence);
+        let base = 1000.0 * engine.step_base.as_secs_f64();
+        let (truth, predicted_busy) = match &*self.binding {
+            "utilization" => (100.0 * busy, self.predicted / 100.0),
             // Of slow requests the ITL depends on when prompts arrive; the mean does not.
-            "p99 ITL" => 1.0 - 1000.0 * engine.step_base.as_secs_f64() / self.predicted,
+            "p99 ITL" => (base / (1.0 - busy), 1.0 - base / self.predicted),
             other => anyhow::bail!("{other} is no requirement of this load"),
         };
-        let (capacity, Self { predicted, binding, .. }) = (busy / work, self);
-        let text = format!("{rate:.1} of {capacity:.1} req/s at {binding} {predicted:.0}");
-        ensure!((rate / capacity - 1.0).abs() < 0.1, "{text}: {self:?}");
+        let Self { predicted, fewer, binding, .. } = self;
+        let off = predicted_busy / busy - 1.0;
+        let text = format!(
+            "at {fewer} {binding} is {truth:.0}, predicted {predicted:.0}, which is a capacity off \
+             by {:.0} %",
+            100.0 * off
+        );
+        ensure!(off.abs() < 0.1, "{text}: {self:?}");
         Ok(text)
     }
 }

@@ -68,7 +68,7 @@ fn the_tolerance_is_that_of_the_size_that_would_be_there() {
         observation.readings = vec![Reading::PerReplica { samples, strays: Vec::new() }];
         let found = proposed(&per_replica(), &observation, size);
         assert_eq!(found, Ok(expected), "{count} {load} {size}");
-        // The same load as a total.
+        // A total of this load.
         let value = Milli(load * i64::from(count));
         let total = Reading::Total { value, precision: Precision::Exact, complete: true };
         observation.readings = vec![total];
@@ -108,7 +108,7 @@ fn a_size_that_stays_on_missing_samples_is_no_proposal_to_another_size() {
 
 #[test]
 fn halted_replicas_leave_the_size_as_it_is() {
-    // What the replicas are; proposals to 2, 3 and 8 replicas.
+    // The replicas; proposals to 2, 3 and 8 replicas.
     let table = [
         // Nothing is missing, and nothing tells what another size would need.
         (vec![(ASLEEP, None); 5], [5, 5, 8]),

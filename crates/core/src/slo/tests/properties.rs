@@ -167,7 +167,7 @@ proptest! {
             let state = ServingState::Serving;
             let replicas = vec![SloReplica { id: 1, age: 900.0, state, sample: Some(sample) }];
             let mut intervals = Vec::new();
-            tracker.observe(at, &replicas, |it| intervals.push(it), |_| ());
+            tracker.observe(at, &replicas, SloRole::Both, |it| intervals.push(it), |_| ());
             for Interval { from, to, arrivals, finished, late, row, .. } in intervals.iter().copied() {
                 prop_assert!(to > from && arrivals >= 0.0 && finished >= 0.0, "{intervals:?}");
                 prop_assert!(late.is_none_or(|late| late >= 0.0), "{intervals:?}");
