@@ -114,7 +114,7 @@ test-startup: controlplane ## load x 4 while replicas take LOADING seconds to st
 	LOADING=$(LOADING) $(CARGO) test --locked -p llm-autoscaler-e2e --test startup
 
 .PHONY: test-slo
-test-slo: controlplane ## a promise instead of thresholds: engines are learned, and the promise is kept (7 minutes)
+test-slo: controlplane ## a promise instead of thresholds: engines are learned, and the promise is kept (9 minutes)
 	$(CARGO) build --locked -p llm-autoscaler
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test slo
 
