@@ -140,7 +140,8 @@ fn state(sight: &Sight) -> String {
         Some(desired) => format!("computes {desired}"),
         None => "has computed no size yet".to_owned(),
     };
-    format!("{reference} has {replicas} replicas; the LLMAutoscaler {name} {computed}.\n")
+    let plural = if replicas == 1 { "" } else { "s" };
+    format!("{reference} has {replicas} replica{plural}; the LLMAutoscaler {name} {computed}.\n")
 }
 
 /// Returns the steps of a plan, numbered.

@@ -146,6 +146,9 @@ fn a_check_tells_what_it_cannot_compare_and_takes_a_trace() {
     assert!(printed.contains("not compared: spec.metrics: "), "{printed}");
     fs::remove_file(file).unwrap();
 
+    let bare = "apiVersion: autoscaling/v2\nkind: HorizontalPodAutoscaler\nmetadata: {name: a}";
+    let (_, printed, _) = convert(&["--check"], bare);
+    assert!(printed.ends_with("so nothing is compared.\n"), "{printed}");
     let missing = convert(&["--check", "--trace", "nowhere.csv", &fixture("guide.yaml")], "");
     assert!(missing.2.contains("reading nowhere.csv: "), "{missing:?}");
     let (status, _, error) = convert(&["--trace", "nowhere.csv"], "");

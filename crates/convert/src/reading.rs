@@ -150,10 +150,12 @@ fn page(shape: &Shape) -> Option<Page> {
 /// Comments on what reading the pages changes.
 fn explain(shape: &Shape, page: &Page, field: &str, comments: &mut Comments) {
     let places = shape.terms.iter().flat_map(|term| &term.matchers);
-    let places: Vec<String> = places
+    let mut places: Vec<String> = places
         .filter(|it| is_place(&it.label) && it.label != MARK)
         .map(Matcher::to_string)
         .collect();
+    let mut told = std::collections::BTreeSet::new();
+    places.retain(|place| told.insert(place.clone()));
     if !places.is_empty() {
         let text = format!(
             "{} selected the pods: the target's own pods are read instead. Check that these are \

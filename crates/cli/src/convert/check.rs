@@ -57,6 +57,9 @@ impl Check {
             profile.accelerator,
             self.load_words()
         );
+        if report.conversions.iter().all(|conversion| conversion.objects.is_empty()) {
+            text += "\nNo LLMAutoscaler comes of the input, so nothing is compared.\n";
+        }
         for conversion in &report.conversions {
             for object in &conversion.objects {
                 let object: LLMAutoscaler = serde_json::from_value(object.clone())?;
@@ -204,7 +207,8 @@ fn table(outcomes: &[Outcome; 2], gpus: f64, notes: &[String]) -> String {
     let [source, ours] = outcomes;
     let found = differences(source, ours);
     let length = source.timeline.last().map_or(0.0, |moment| moment.t);
-    let differing: f64 = found.iter().map(|it| it.until - it.from).sum();
+    // The sum of nothing is -0, which would be printed so.
+    let differing = found.iter().fold(0.0, |sum, it| sum + it.until - it.from);
     let _ = writeln!(
         text,
         "the sizes differ for {:.0} of {:.0} minutes{}",

@@ -8,7 +8,7 @@ use super::{
 /// Returns the shape of an expression; `None` if it is none of those that are recognized.
 pub(crate) fn shape(expression: &str) -> Option<Shape> {
     let mut words = Words { tokens: tokens(expression)?, at: 0 };
-    let mut shape = words.quantile().or_else(|| words.retry(Words::aggregated))?;
+    let mut shape = words.quantile().or_else(|| words.retry(Words::added))?;
     if words.is_name("or") {
         words.at += 1;
         if words.is_name("on") {
@@ -88,6 +88,20 @@ impl Words {
         (is_rate && is_sum && is_bucket && has_bound).then_some(())?;
         inner.quantile = Some(quantile);
         Some(inner)
+    }
+
+    /// One aggregation, or `sum(x) by (pod) + sum(y) by (pod)`, which is `sum(x + y) by (pod)`.
+    fn added(&mut self) -> Option<Shape> {
+        let is_sum =
+            |shape: &Shape| shape.aggregation == Some(Aggregation::Sum) && shape.over.is_none();
+        let mut shape = self.aggregated()?;
+        while self.is_mark("+") {
+            self.at += 1;
+            let more = self.aggregated()?;
+            (is_sum(&shape) && is_sum(&more) && shape.by == more.by).then_some(())?;
+            shape.terms.extend(more.terms);
+        }
+        Some(shape)
     }
 
     /// `sum(x) by (pod)`, `sum by (pod) (x)`, `sum(x)`, `x`
@@ -228,6 +242,8 @@ mod tests {
             (r#"sum(a{x="1",y=~"b|c"}) by (pod)"#, r#"Sum pod a{x="1",y=~"b|c"}"#),
             ("avg by (namespace, pod) (a{})", "Avg namespace,pod a{}"),
             ("sum(a + b{x!='y'})", r#"Sum  a{}+b{x!="y"}"#),
+            ("sum(a) + sum(b)", "Sum  a{}+b{}"),
+            ("sum(a) by (pod) + sum by (pod) (b + c) or vector(0)", "Sum pod a{}+b{}+c{} or 0"),
             ("sum(rate(a_total[2m]))", "Sum  Rate 120 a_total{}"),
             ("max(avg_over_time(a[1m30s])) by (pod)", "Max pod Mean 90 a{}"),
             ("sum(a) or vector(0)", "Sum  a{} or 0"),
@@ -249,6 +265,12 @@ mod tests {
             "1",
             "sum(a) * 100",
             "sum(a) / sum(b)",
+            "sum(a) + avg(b)",
+            "sum(a) + b",
+            "a + sum(b)",
+            "sum(a) by (pod) + sum(b)",
+            "sum(a) + sum(rate(b[1m]))",
+            "sum(a) +",
             "sum(a) by (pod) or vector(1)",
             "sum without (x) (a)",
             "sum(increase(a[1m]))",
