@@ -5,8 +5,8 @@
 //! waiting requests; one more replica if the mean spare KV of those is below 10 % or their spare
 //! queue below 3, unless one is starting; one less if that holds for the rest with its load too.
 //! The HPA takes the number over with windows of 240 s both ways, as its documentation recommends.
-//! Its tolerance of 10 % takes a step of one for none from ten replicas on. The knob is the first of
-//! the thresholds (`kvCacheThreshold`); the others are the defaults.
+//! Its tolerance of 10 % takes a step of one for none from ten replicas on. The knob is the first
+//! of the thresholds (`kvCacheThreshold`); the others are the defaults.
 
 use std::collections::BTreeMap;
 
