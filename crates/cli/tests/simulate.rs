@@ -163,7 +163,7 @@ fn a_mistake_is_answered_with_what_to_do() {
         (&[SHAPE, "--policy=kpa:target=9"], "its requests per replica: write kpa=28"),
         (&[SHAPE, "--policy=kpa=9,panic=3"], "the only knob of the policy kpa"),
         (&[SHAPE, "--policy=kpa", "--steps=steps.json"], "--autoscaler"),
-        (&[SHAPE, "--policy=wva=1"], "the policy wva has no knob"),
+        (&[SHAPE, "--policy=slo=1"], "the policy slo has no knob"),
         (&[SHAPE, "--policy=step:base=8,peek=30"], "a shape of the load, and no policy"),
         (&["--arrivals=step:base=8,peek=30", "--policy=kpa"], "it takes base, peak, at"),
         (&[SHAPE, "--policy=kpa", "--copies=2"], "cannot be used with"),
