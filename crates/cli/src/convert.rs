@@ -89,7 +89,10 @@ impl Convert {
     /// Returns the error of an input without anything to convert.
     fn nothing(&self) -> &'static str {
         match (self.cluster, self.all_namespaces) {
-            (false, _) => "the input has no documents: give a file, or use --cluster",
+            (false, _) => {
+                "the input has no objects: give a file, or use --cluster. kubectl get looks into \
+                 one namespace, which -n names"
+            }
             (true, true) => "the cluster has no object of a kind that is converted",
             (true, false) => {
                 "the namespace has no object of a kind that is converted: choose another one by \
@@ -126,6 +129,8 @@ impl Convert {
             output::print(&text)?;
         }
         if losses.is_empty() {
+            let has_one = report.conversions.iter().any(|it| it.algorithm.is_some());
+            anyhow::ensure!(has_one, "the input has no autoscaler, only what belongs to one");
             return Ok(ExitCode::SUCCESS);
         }
         for loss in &losses {

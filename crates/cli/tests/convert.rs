@@ -66,12 +66,26 @@ fn the_exit_status_tells_of_losses() {
     assert!(printed.contains("InFlightRequests"), "{printed}");
 }
 
+/// `kubectl get hpa` of another namespace prints an empty list, and that is no success.
+#[test]
+fn rules_without_an_autoscaler_are_an_error() {
+    let guide = fs::read_to_string(fixture("guide.yaml")).unwrap();
+    let rules = guide.split("\n---\n").nth(1).unwrap();
+    let input = format!("{{kind: List, apiVersion: v1, items: []}}\n---\n{rules}");
+    let (status, printed, error) = convert(&[], &input);
+    assert_eq!(status, Some(1), "{error}");
+    assert!(printed.contains("vllm:num_requests_waiting"), "{printed}");
+    assert!(error.contains("the input has no autoscaler"), "{error}");
+}
+
 #[test]
 fn input_that_cannot_be_read_is_an_error() {
     for (args, input, expected) in [
         (&["/no/such/file"][..], "", "reading /no/such/file"),
         (&[], "a: [", "reading standard input: "),
-        (&[], "", "the input has no documents: give a file"),
+        (&[], "", "the input has no objects: give a file"),
+        (&[], "{kind: List, apiVersion: v1, items: []}", "one namespace, which -n names"),
+        (&[], "kind: {{ .Values.kind }}", "give what `helm template` prints"),
         (&["--engine", "ollama"], "", "unknown engine ollama"),
         (&["--adapter-config", "a/b"], "", "--cluster"),
     ] {

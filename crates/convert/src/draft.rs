@@ -95,6 +95,10 @@ impl Draft {
             comments.lost("", "the target is not named, so there is no LLMAutoscaler");
             return None;
         };
+        if self.max == 0 {
+            comments.lost("", "no greatest size is given, so there is no LLMAutoscaler");
+            return None;
+        }
         let engine = options.engine.unwrap_or_else(|| self.engine());
         let metrics = self.metrics(engine, comments);
         if metrics.is_empty() {

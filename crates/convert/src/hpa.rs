@@ -42,6 +42,7 @@ pub(crate) fn convert(
         let text = format!("{}: CPU usage is no metric here.", utilization.quote());
         draft.leave_out(comments, utilization.path(), &text);
     }
+    let is_older = older(root, &mut draft, comments);
     let list = spec.get("metrics").items();
     for metric in &list {
         let before = draft.metrics.len();
@@ -50,12 +51,36 @@ pub(crate) fn convert(
             metric.keep(comments);
         }
     }
-    if list.is_empty() && !utilization.exists() {
+    if list.is_empty() && !utilization.exists() && !is_older {
         let text = "without metrics an HPA scales by CPU usage at 80 %, which is no metric here.";
         comments.lost("spec.metrics", text);
     }
     finish_metadata(root, &[], comments);
     Some(draft)
+}
+
+/// Leaves out what older versions have elsewhere. Returns whether there is something.
+fn older(root: &Field, draft: &mut Draft, comments: &mut Comments) -> bool {
+    const WAY: &str = "give the object as autoscaling/v2, such as kubectl get hpa.v2.autoscaling \
+                       NAME -o yaml prints it";
+    let annotations = root.at(&["metadata", "annotations"]);
+    let mut is_older = false;
+    for key in ["metrics", "behavior"] {
+        let field = annotations.get(&format!("autoscaling.alpha.kubernetes.io/{key}"));
+        if let Some(text) = field.text() {
+            let text =
+                format!("{text}: autoscaling/v1 has its {key} here, which is not read: {WAY}.");
+            draft.leave_out(comments, field.path(), &text);
+            is_older = true;
+        }
+    }
+    let version = root.get("apiVersion");
+    if version.peek() == Some("autoscaling/v2beta1") {
+        let text = format!("autoscaling/v2beta1: its metrics have other fields: {WAY}.");
+        draft.leave_out(comments, version.path(), &text);
+        is_older = true;
+    }
+    is_older
 }
 
 /// Returns whether another autoscaler has created an HPA for itself.

@@ -116,6 +116,9 @@ fn rename(
     names: &mut Vec<(Option<String>, String)>,
     comments: &mut Comments,
 ) {
+    if draft.name.is_empty() {
+        return;
+    }
     let key = |draft: &Draft| (draft.namespace.clone(), draft.name.clone());
     if names.contains(&key(draft)) {
         let text = format!(

@@ -47,9 +47,11 @@ pub(crate) struct Identity {
 impl std::fmt::Display for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { kind, namespace, name } = self;
+        f.write_str(if kind.is_empty() { "an object without a kind" } else { kind })?;
         match namespace {
-            Some(namespace) => write!(f, "{kind} {namespace}/{name}"),
-            None => write!(f, "{kind} {name}"),
+            Some(namespace) => write!(f, " {namespace}/{name}"),
+            None if name.is_empty() => Ok(()),
+            None => write!(f, " {name}"),
         }
     }
 }
@@ -134,6 +136,9 @@ impl Draft {
                 format!("a target is always in the namespace of its autoscaler, not {other}.");
             comments.changed(space.path(), text);
             self.namespace = Some(other);
+        }
+        if name.is_empty() {
+            return;
         }
         if identity.name != name {
             let text = format!("the LLMAutoscaler is named after its target, {name}.");
