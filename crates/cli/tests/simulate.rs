@@ -158,7 +158,7 @@ fn a_mistake_is_answered_with_what_to_do() {
         (&["--trace=Cargo.toml", "--policy=kpa"], "its first line is to be"),
         (&["--arrivals=wave:rate=1", "--policy=kpa"], "no shape wave"),
         (&[SHAPE, "--policy=hpa"], "there is no policy hpa"),
-        (&[SHAPE, "--policy=hpa"], "apa=0.5 (KV usage)"),
+        (&[SHAPE, "--policy=hpa"], "apa=0.5 (KV usage, at most 1)"),
         (&[SHAPE, "--policy=hpa"], "clairvoyant"),
         (&[SHAPE, "--policy=kpa:target=9"], "its requests per replica: write kpa=28"),
         (&[SHAPE, "--policy=kpa=9,panic=3"], "the only knob of the policy kpa"),
