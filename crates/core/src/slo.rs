@@ -41,6 +41,7 @@ mod starts;
 #[cfg(test)]
 mod tests;
 mod track;
+mod turns;
 
 pub use burst::Burst;
 pub use fit::{StepTime, Unfit};
@@ -60,6 +61,7 @@ use queue::Queue;
 use size::Sizing;
 use starts::Starts;
 use track::Tracker;
+use turns::Turns;
 
 /// The share of the mean error of forecasts that is added to the arrivals.
 const HEADROOM: f64 = 0.53;
@@ -145,6 +147,8 @@ pub enum SloHold {
     Window,
     /// Too few of the serving replicas have a fresh sample.
     Samples,
+    /// The size has turned from growing to shrinking as often as an hour allows.
+    Turns,
 }
 
 /// A reason why no size is known.
@@ -172,6 +176,7 @@ pub struct Slo {
     /// The highest size of the window by the load as it is, and by what it may rise to.
     peak: Peak,
     rising: Peak,
+    turns: Turns,
     /// The smallest KV cache of a replica, in tokens.
     kv_capacity: Option<f64>,
     /// The sequences that a batch can have: the size at which one stayed while requests waited. It
@@ -238,13 +243,17 @@ impl Slo {
         let size = peak.max(burst.map_or(0, |burst| burst.ordered));
         let size = size.clamp(policy.min, policy.max.max(policy.min));
         let is_doubtful = size < observation.requested && !self.has_quorum();
+        let size = if is_doubtful { observation.requested } else { size };
+        let replicas = self.turns.keep(observation.now, size);
         let held = if is_doubtful {
             Some(SloHold::Samples)
+        } else if replicas > size {
+            Some(SloHold::Turns)
         } else {
             (peak > calm && burst.is_none()).then_some(SloHold::Window)
         };
         Ok(SloSize {
-            replicas: if is_doubtful { observation.requested } else { size },
+            replicas,
             needed: needed.replicas,
             binding: needed.binding,
             arrivals,

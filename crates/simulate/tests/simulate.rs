@@ -60,6 +60,23 @@ fn a_seed_repeats_a_run_under_every_policy() {
 }
 
 #[test]
+fn a_knob_has_its_default_and_a_lower_number_has_more_replicas() {
+    // Three replicas are busy, and keep the promise.
+    let busy = scenario("constant:rate=19,length=600");
+    for info in POLICIES {
+        let Some((_, default)) = info.knob.filter(|_| info.name != "static") else { continue };
+        let of = |knob: f64| run(&busy, &format!("{}={knob}", info.name));
+        let usual = run(&busy, info.name);
+        assert_eq!(usual, of(default), "{}", info.name);
+        let low = of(default / 3.0);
+        assert_ne!(low.gpu_hours.to_bits(), usual.gpu_hours.to_bits(), "{}", info.name);
+        // These three are late, and then above what any of their numbers asks for.
+        let is_steady = !["hpa-queue", "apa", "kthena"].contains(&info.name);
+        assert!(low.gpu_hours > usual.gpu_hours || !is_steady, "{}", info.name);
+    }
+}
+
+#[test]
 fn the_queue_of_a_gateway_is_on_its_page() {
     // Four replicas take some 25 requests/s; the rest waits at the gateway, where no pod shows it.
     let shared = Scenario {
@@ -257,9 +274,14 @@ fn what_is_not_simulated_is_refused_by_its_field() {
         let error = spec(&changes).unwrap_err();
         assert!(error.contains(expected), "{changes}: {error}");
     }
-    for (text, expected) in
-        [("hpa", "there is no policy hpa"), ("wva=3", "has no knob"), ("kpa=x", "kpa=28")]
-    {
+    for (text, expected) in [
+        ("hpa", "there is no policy hpa"),
+        ("slo=3", "has no knob"),
+        ("kpa=x", "kpa=28"),
+        ("dynamo=0", "a number above 0, its KV usage, at most 1: write dynamo=0.9"),
+        ("wva=80", "write wva=0.8"),
+        ("slo-aware=inf", "write slo-aware=0.55"),
+    ] {
         let error = policy(text, &step().policy_context(LIMITS)).err().unwrap().to_string();
         assert!(error.contains(expected), "{text}: {error}");
     }

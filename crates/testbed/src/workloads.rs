@@ -1,5 +1,7 @@
 //! Objects that tests and the demo scale.
 
+use std::net::{Ipv4Addr, TcpListener};
+
 use anyhow::Result;
 use k8s_openapi::api::apps::v1::StatefulSet;
 use serde_json::{Value, json};
@@ -60,7 +62,9 @@ pub fn leader_worker_set(name: &str, groups: u32, size: u32, port: u16) -> Value
 /// Draws a port for the pods of one run, below the range of the kernel's ephemeral ports.
 ///
 /// Addresses differ between runs anyway; a different port makes sure that nothing depends on a
-/// fixed one.
+/// fixed one. A port on which a program listens at all addresses would be free at none.
 pub fn random_port() -> u16 {
-    fastrand::u16(10_000..30_000)
+    let is_free = |port: &u16| TcpListener::bind((Ipv4Addr::UNSPECIFIED, *port)).is_ok();
+    let mut drawn = std::iter::repeat_with(|| fastrand::u16(10_000..30_000));
+    drawn.by_ref().take(100).find(is_free).unwrap_or(10_000)
 }

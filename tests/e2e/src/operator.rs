@@ -1,7 +1,7 @@
 //! The operator's process of a stage.
 
 use std::{
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::PathBuf,
     sync::{
         Mutex, MutexGuard, PoisonError,
@@ -264,8 +264,13 @@ impl Operator {
 
 /// Returns an address of loopback for one listener. It is in 127.255.0.0/16, of which no pod
 /// gets one, and no outgoing connection has one of these, so that its port stays free until the
-/// operator listens there.
+/// operator listens there. Programs that listen on all addresses have their ports here too; the
+/// kernel draws another one.
+///
+/// # Panics
+/// Nothing can listen on loopback.
 pub fn own_address() -> SocketAddr {
     let ip = [127, 255, fastrand::u8(0..255), fastrand::u8(1..255)];
-    SocketAddr::from((ip, fastrand::u16(1_024..32_768)))
+    let held = TcpListener::bind(SocketAddr::from((ip, 0)));
+    held.and_then(|held| held.local_addr()).expect("an address of loopback has free ports")
 }

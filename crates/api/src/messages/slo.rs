@@ -43,6 +43,9 @@ pub fn promised_size(size: &SloSize) -> String {
         Some(SloHold::Samples) => {
             text.push_str("; too few replicas have a fresh sample to remove any");
         }
+        Some(SloHold::Turns) => {
+            let _ = write!(text, "; {} stay after many turns within an hour", size.replicas);
+        }
         None => {}
     }
     text
@@ -177,6 +180,8 @@ mod tests {
         );
         let size = SloSize { held: Some(SloHold::Window), burst: None, ..size };
         assert!(promised_size(&size).ends_with("; 30 were needed lately"));
+        let size = SloSize { held: Some(SloHold::Turns), ..size };
+        assert!(promised_size(&size).ends_with("; 30 stay after many turns within an hour"));
     }
 
     #[test]

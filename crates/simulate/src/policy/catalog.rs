@@ -40,6 +40,9 @@ pub struct PolicyInfo {
     pub doc: &'static str,
 }
 
+/// The knob of the policies by the KV cache, a share.
+const KV_USAGE: &str = "KV usage, at most 1";
+
 /// The policy that knows the load. It is not one of [`POLICIES`], because
 /// [`clairvoyant`](crate::clairvoyant) computes its sizes in advance.
 pub const CLAIRVOYANT: &str = "clairvoyant";
@@ -74,7 +77,7 @@ pub const POLICIES: &[PolicyInfo] = &[
     },
     PolicyInfo {
         name: "apa",
-        knob: Some(("KV usage", 0.5)),
+        knob: Some((KV_USAGE, 0.5)),
         doc: "AIBrix's autoscaler by the usage of the KV cache",
     },
     PolicyInfo {
@@ -87,10 +90,27 @@ pub const POLICIES: &[PolicyInfo] = &[
         knob: Some(("waiting requests per replica", 5.0)),
         doc: "Kthena's autoscaler by waiting requests",
     },
-    PolicyInfo { name: "wva", knob: None, doc: "llm-d's saturation analyzer (V1), and an HPA" },
-    PolicyInfo { name: "dynamo", knob: None, doc: "Dynamo's load planner" },
-    PolicyInfo { name: "slo-aware", knob: None, doc: "llm-d's SLO-aware recipe" },
-    PolicyInfo { name: "token-aware", knob: None, doc: "llm-d's token-aware recipe" },
+    PolicyInfo {
+        name: "wva",
+        knob: Some((KV_USAGE, 0.8)),
+        doc: "llm-d's saturation analyzer (V1), and an HPA, by the usage at which a replica is \
+              saturated",
+    },
+    PolicyInfo {
+        name: "dynamo",
+        knob: Some((KV_USAGE, 0.9)),
+        doc: "Dynamo's load planner, by the usage above which it adds a worker",
+    },
+    PolicyInfo {
+        name: "slo-aware",
+        knob: Some(("share of the promise", 0.55)),
+        doc: "llm-d's SLO-aware recipe, by the latency above which it adds replicas",
+    },
+    PolicyInfo {
+        name: "token-aware",
+        knob: Some((KV_USAGE, 0.8)),
+        doc: "llm-d's token-aware recipe, by the usage of a replica beside its prefill backlog",
+    },
 ];
 
 /// Returns the policy that a text names: `NAME` or `NAME=NUMBER`.
@@ -112,10 +132,10 @@ pub fn policy(text: &str, context: &PolicyContext) -> Result<Box<dyn Autoscaler>
         "apa" => Box::new(Aibrix::by_kv_usage(knob, limits)),
         "apa-in-flight" => Box::new(Aibrix::by_requests(knob, limits)),
         "kthena" => Box::new(Kthena::new(knob, limits)),
-        "wva" => Box::new(Wva::new(limits)),
-        "dynamo" => Box::new(Dynamo::new(limits)),
-        "slo-aware" => Box::new(SloAware::new(context.promise, limits)),
-        _ => Box::new(TokenAware::new(prefill_rate(&context.engine), limits)),
+        "wva" => Box::new(Wva::new(knob, limits)),
+        "dynamo" => Box::new(Dynamo::new(knob, limits)),
+        "slo-aware" => Box::new(SloAware::new(knob, context.promise, limits)),
+        _ => Box::new(TokenAware::new(knob, prefill_rate(&context.engine), limits)),
     })
 }
 
@@ -133,7 +153,8 @@ fn named(text: &str) -> Result<(PolicyInfo, f64), SimulateError> {
         }
         (Some(number), Some((what, default))) => {
             let number = number.strip_prefix('=').and_then(|number| number.parse().ok());
-            number.filter(|it: &f64| it.is_finite() && *it > 0.0).ok_or_else(|| {
+            let most = if what == KV_USAGE { 1.0 } else { f64::MAX };
+            number.filter(|it: &f64| *it > 0.0 && *it <= most).ok_or_else(|| {
                 SimulateError::new(format!(
                     "{text}: the only knob of the policy {name} is a number above 0, its {what}: \
                      write {name}={default}"

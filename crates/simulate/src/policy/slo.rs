@@ -123,6 +123,7 @@ fn reason(size: &SloSize) -> String {
     match held {
         Some(SloHold::Window) => text.push_str("; held by the window"),
         Some(SloHold::Samples) => text.push_str("; held for want of samples"),
+        Some(SloHold::Turns) => text.push_str("; held after many turns"),
         None => {}
     }
     text

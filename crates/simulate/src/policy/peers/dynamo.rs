@@ -3,12 +3,14 @@
 //! Reference: ai-dynamo/dynamo, `components/planner`, load-based mode with its earlier defaults:
 //! metrics every 10 s, an adjustment every 180 s by their means; one worker more if the KV cache is
 //! used above 90 % or more than 5 requests wait for each worker, one less below 50 % and 0.2; no
-//! adjustment while a worker is being added.
+//! adjustment while a worker is being added. The knob is the first of these thresholds
+//! (`decode-kv-scale-up-threshold`); that for one worker less keeps its proportion to it.
 
 use super::super::{Autoscaler, Limits, Step, Timing, window::Window};
 use crate::sight::Sight;
 
 const ADJUSTMENT: f64 = 180.0;
+/// The default of the knob, and the usage below which there is one worker less then.
 const KV_UP: f64 = 0.9;
 const KV_DOWN: f64 = 0.5;
 const QUEUE_UP: f64 = 5.0;
@@ -17,6 +19,8 @@ const QUEUE_DOWN: f64 = 0.2;
 /// The load planner.
 #[derive(Debug)]
 pub(crate) struct Dynamo {
+    /// The KV usage above which there is one worker more.
+    kv_up: f64,
     limits: Limits,
     kv: Window,
     queue: Window,
@@ -24,9 +28,9 @@ pub(crate) struct Dynamo {
 }
 
 impl Dynamo {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(kv_up: f64, limits: Limits) -> Self {
         let window = || Window::new(ADJUSTMENT);
-        Self { limits, kv: window(), queue: window(), next: ADJUSTMENT }
+        Self { kv_up, limits, kv: window(), queue: window(), next: ADJUSTMENT }
     }
 }
 
@@ -49,9 +53,9 @@ impl Autoscaler for Dynamo {
         }
         self.next = sight.now + ADJUSTMENT;
         let (kv, queue, size) = (self.kv.mean(), self.queue.mean(), f64::from(sight.requested));
-        let wanted = if kv > KV_UP || queue > QUEUE_UP {
+        let wanted = if kv > self.kv_up || queue > QUEUE_UP {
             size + 1.0
-        } else if kv < KV_DOWN && queue < QUEUE_DOWN {
+        } else if kv < KV_DOWN * (self.kv_up / KV_UP) && queue < QUEUE_DOWN {
             size - 1.0
         } else {
             size

@@ -4,7 +4,8 @@
 //! of P90 TTFT and P90 TPOT of a minute by their promises, at most 2, as a mean of 45 s; up above
 //! 0.55, with the share of ready replicas as a credit, and down below 0.40; an HPA with up
 //! max(100 %, 4)/60 s after 30 s, and down 1/120 s after 180 s. The latencies are the measured ones
-//! (its fallback), not those of a trained predictor.
+//! (its fallback), not those of a trained predictor. The knob is the share 0.55; that for fewer
+//! replicas keeps its proportion to it.
 
 use std::collections::VecDeque;
 
@@ -22,6 +23,7 @@ use crate::{
 
 const QUANTILE: f64 = 0.9;
 const CLAMP: f64 = 2.0;
+/// The default of the knob, and the share below which there are fewer replicas then.
 const UP: f64 = 0.55;
 const DOWN: f64 = 0.40;
 const UP_RATE: Rate = Rate { pods: 4.0, percent: 100.0, period: 60.0 };
@@ -30,6 +32,8 @@ const DOWN_RATE: Rate = Rate { pods: 1.0, percent: 0.0, period: 120.0 };
 /// The recipe.
 #[derive(Debug)]
 pub(crate) struct SloAware {
+    /// The share of the promise above which there are more replicas.
+    up: f64,
     promise: Promise,
     behavior: Behavior,
     /// The pools of the last minute: first tokens, and times between tokens.
@@ -38,9 +42,9 @@ pub(crate) struct SloAware {
 }
 
 impl SloAware {
-    pub(crate) fn new(promise: Promise, limits: Limits) -> Self {
+    pub(crate) fn new(up: f64, promise: Promise, limits: Limits) -> Self {
         let behavior = Behavior::new(limits, (30.0, UP_RATE), (180.0, DOWN_RATE));
-        Self { promise, behavior, pool: VecDeque::new(), saturation: Window::new(45.0) }
+        Self { up, promise, behavior, pool: VecDeque::new(), saturation: Window::new(45.0) }
     }
 
     /// Returns the latency by the promise of the last minute, the worse of both.
@@ -100,12 +104,13 @@ impl Pool {
 }
 
 /// Returns the wanted size by the formula of the recipe.
-fn wanted(saturation: f64, size: f64, ready: f64) -> f64 {
+fn wanted(up: f64, saturation: f64, size: f64, ready: f64) -> f64 {
+    let down = DOWN * (up / UP);
     let credit = if ready > 0.0 && ready < size { ready / size } else { 1.0 };
-    if saturation > UP {
-        size + (size * (saturation * credit / UP - 1.0)).ceil()
-    } else if saturation < DOWN {
-        size - (size * (1.0 - saturation / DOWN)).floor()
+    if saturation > up {
+        size + (size * (saturation * credit / up - 1.0)).ceil()
+    } else if saturation < down {
+        size - (size * (1.0 - saturation / down)).floor()
     } else {
         size
     }
@@ -123,7 +128,7 @@ impl Autoscaler for SloAware {
         while self.pool.pop_front_if(|(at, ..)| sight.now - *at > 60.0).is_some() {}
         self.saturation.push(sight.now, self.raw_saturation().min(CLAMP));
         let ready = sight.serving().count() as f64;
-        let wanted = wanted(self.saturation.mean(), f64::from(sight.requested), ready);
+        let wanted = wanted(self.up, self.saturation.mean(), f64::from(sight.requested), ready);
         let size = self.behavior.size(sight.now, sight.requested, wanted);
         Step { size: Some(size), ..Step::default() }
     }
@@ -135,15 +140,18 @@ mod tests {
 
     #[test]
     fn the_formula_has_a_band_and_a_credit() {
-        for (saturation, size, ready, expected) in [
-            (0.5, 4.0, 4.0, 4.0),
-            (1.1, 4.0, 4.0, 8.0),
-            (1.1, 8.0, 4.0, 8.0),
-            (0.2, 4.0, 4.0, 2.0),
-            (0.39, 4.0, 4.0, 4.0),
+        for (up, saturation, size, ready, expected) in [
+            (UP, 0.5, 4.0, 4.0, 4.0),
+            (UP, 1.1, 4.0, 4.0, 8.0),
+            (UP, 1.1, 8.0, 4.0, 8.0),
+            (UP, 0.2, 4.0, 4.0, 2.0),
+            (UP, 0.39, 4.0, 4.0, 4.0),
+            (0.4, 0.5, 4.0, 4.0, 5.0),
+            (0.4, 0.39, 4.0, 4.0, 4.0),
+            (1.1, 0.39, 4.0, 4.0, 2.0),
         ] {
-            let found = wanted(saturation, size, ready);
-            assert!((found - expected).abs() < 1e-9, "{saturation} {size} {ready}: {found}");
+            let found = wanted(up, saturation, size, ready);
+            assert!((found - expected).abs() < 1e-9, "{up} {saturation} {size} {ready}: {found}");
         }
     }
 

@@ -5,6 +5,8 @@
 //! waiting requests; one more replica if the mean spare KV of those is below 10 % or their spare
 //! queue below 3, unless one is starting; one less if that holds for the rest with its load too.
 //! The HPA takes the number over with windows of 240 s both ways, as its documentation recommends.
+//! Its tolerance of 10 % takes a step of one for none from ten replicas on. The knob is the first
+//! of the thresholds (`kvCacheThreshold`); the others are the defaults.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +18,6 @@ use super::super::{
 use crate::sight::Sight;
 
 const INTERVAL: f64 = 60.0;
-const KV_LIMIT: f64 = 0.8;
 const QUEUE_LIMIT: f64 = 5.0;
 const SPARE_KV: f64 = 0.1;
 const SPARE_QUEUE: f64 = 3.0;
@@ -25,6 +26,8 @@ const FREE: Rate = Rate { pods: 1e6, percent: 0.0, period: 15.0 };
 /// The autoscaler, by the KV cache and the queue of each replica.
 #[derive(Debug)]
 pub(crate) struct Wva {
+    /// The KV usage at which a replica is saturated.
+    kv_limit: f64,
     behavior: Behavior,
     limits: Limits,
     /// The KV usage and the queue of each pod in the last minute.
@@ -34,20 +37,22 @@ pub(crate) struct Wva {
 }
 
 impl Wva {
-    pub(crate) fn new(limits: Limits) -> Self {
+    pub(crate) fn new(kv_limit: f64, limits: Limits) -> Self {
         let behavior = Behavior::new(limits, (240.0, FREE), (240.0, FREE));
-        Self { behavior, limits, pods: BTreeMap::new(), next_analysis: 0.0, wanted: 0.0 }
+        let pods = BTreeMap::new();
+        Self { kv_limit, behavior, limits, pods, next_analysis: 0.0, wanted: 0.0 }
     }
 
     fn analyze(&self, size: f64, pending: bool) -> f64 {
         let pods = self.pods.values().map(|(kv, queue)| (kv.max(), queue.max()));
         let free: Vec<_> =
-            pods.filter(|(kv, queue)| *kv < KV_LIMIT && *queue < QUEUE_LIMIT).collect();
+            pods.filter(|(kv, queue)| *kv < self.kv_limit && *queue < QUEUE_LIMIT).collect();
         let count = free.len() as f64;
         let mean = |of: fn(&(f64, f64)) -> f64| free.iter().map(of).sum::<f64>() / count.max(1.0);
         let (kv, queue) = (mean(|it| it.0), mean(|it| it.1));
-        let lacks =
-            |kv: f64, queue: f64| KV_LIMIT - kv < SPARE_KV || QUEUE_LIMIT - queue < SPARE_QUEUE;
+        let lacks = |kv: f64, queue: f64| {
+            self.kv_limit - kv < SPARE_KV || QUEUE_LIMIT - queue < SPARE_QUEUE
+        };
         if free.is_empty() || lacks(kv, queue) {
             return if pending { size } else { size + 1.0 };
         }
