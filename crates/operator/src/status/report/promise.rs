@@ -48,7 +48,8 @@ pub(super) fn condition(
     config.slo.as_ref()?;
     let type_ = ConditionType::SLOActive;
     if let Some(size) = promise.size() {
-        let message = format!("the size follows the promise, which needs {} replicas", size.needed);
+        let message =
+            format!("the size follows the promise, which needs a size of {}", size.needed);
         return Some(ConditionUpdate::yes(type_, Reason::SizedByPromise, message));
     }
     let (reason, why) = obstacle(config, promise);

@@ -17,8 +17,8 @@ pub(super) fn ready() -> ConditionUpdate {
 /// Returns `Recommending` with both sizes.
 pub(super) fn condition(target: &ScaleTargetRef, current: i32, desired: i32) -> ConditionUpdate {
     let message = format!(
-        "nothing is written to {target} with mode Recommend: it has {current} replicas, and \
-         {desired} are recommended"
+        "nothing is written to {target} with mode Recommend: its size is {current}, and \
+         {desired} is recommended"
     );
     ConditionUpdate::yes(ConditionType::Recommending, Reason::RecommendMode, message)
 }

@@ -22,8 +22,8 @@ fn a_recommendation_has_the_targets_size_and_what_the_autoscaler_would_have() {
         let target = target(&status);
         assert_eq!((target.current_replicas, target.desired_replicas), (current, expected));
         let text = format!(
-            "nothing is written to StatefulSet/a with mode Recommend: it has {current} replicas, \
-             and {expected} are recommended"
+            "nothing is written to StatefulSet/a with mode Recommend: its size is {current}, \
+             and {expected} is recommended"
         );
         let condition = condition(&status, ConditionType::Recommending).unwrap();
         assert_eq!((condition.holds, &*condition.message), (true, &*text));
