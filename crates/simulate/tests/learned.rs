@@ -15,18 +15,6 @@ const PROMPT: u32 = 400;
 /// The time between two scrapes, and between two sights of the fleet, in seconds.
 const SCRAPED_EVERY: f64 = 4.0;
 
-/// An engine that takes a step of 45 ms, and one that is as many times as fast.
-fn config(speed: u32) -> EngineConfig {
-    EngineConfig {
-        max_num_seqs: 128,
-        prefill_tokens_per_second: 8_000.0 * f64::from(speed),
-        step_base: Duration::from_millis(45) / speed,
-        step_per_sequence: Duration::from_micros(800) / speed,
-        kv_blocks: 4_096,
-        ..EngineConfig::default()
-    }
-}
-
 /// Replicas of constant number under a load.
 struct Fleet {
     policy: SloPolicy,
@@ -49,7 +37,9 @@ impl Fleet {
             policy: SloPolicy::new(promise, 1, 14),
             output,
             random: None,
-            engines: (0..replicas).map(|_| (Engine::new(config(speed)), 0)).collect(),
+            engines: (0..replicas)
+                .map(|_| (Engine::new(EngineConfig::of_speed(speed)), 0))
+                .collect(),
             slo: Slo::default(),
             now: 0.0,
             due: 0.0,
@@ -149,7 +139,7 @@ fn the_capacity_of_an_emulated_engine_is_learned() {
         fleet.serve(180.0, (rate, 2.0 * rate));
         fleet.serve(120.0, (2.0 * rate, 2.0 * rate));
         let size = fleet.size.unwrap();
-        let (law, model) = (config(speed), size.model);
+        let (law, model) = (EngineConfig::of_speed(speed), size.model);
         let (base, sequence) = (law.step_base.as_secs_f64(), law.step_per_sequence.as_secs_f64());
         let truth = [base, 1.0 / law.prefill_tokens_per_second, sequence, 0.0];
         let learned = [model.base, model.per_prompt_token, model.per_sequence, model.per_kv_token];
@@ -175,7 +165,7 @@ fn the_capacity_of_an_emulated_engine_is_learned() {
 fn the_limit_of_a_batch_is_learned_from_a_full_one() {
     let mut fleet = Fleet::new(1, 4, 200);
     for (engine, _) in &mut fleet.engines {
-        *engine = Engine::new(EngineConfig { max_num_seqs: 16, ..config(1) });
+        *engine = Engine::new(EngineConfig { max_num_seqs: 16, ..EngineConfig::of_speed(1) });
     }
     fleet.serve(180.0, (3.0, 3.0));
     let binding = |fleet: &Fleet| fleet.size.unwrap().binding;
@@ -201,7 +191,7 @@ fn a_role_that_prefills_is_learned_from_the_prompts_it_computes() {
     fleet.serve(600.0, (84.0, 84.0));
     let size = fleet.size.unwrap();
     let own = size.model.per_prompt_token * f64::from(PROMPT);
-    let truth = f64::from(PROMPT) / config(1).prefill_tokens_per_second;
+    let truth = f64::from(PROMPT) / EngineConfig::of_speed(1).prefill_tokens_per_second;
     assert!((1.0..1.4).contains(&(own / truth)), "{own} of {truth}: {size:?}");
     assert!((6..9).contains(&size.needed), "14 of 20 prompts per second are kept: {size:?}");
     assert!(matches!(size.binding, Binding::Utilization { .. }), "{size:?}");

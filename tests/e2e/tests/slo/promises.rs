@@ -27,18 +27,6 @@ pub(crate) const REACHED: Duration = Duration::from_mins(4);
 const PROMPT_TOKENS: u32 = 400;
 const OUTPUT_TOKENS: u32 = 40;
 
-/// An engine that takes a step of 45 ms, and one that is twice as fast.
-pub(crate) fn engine(speed: u32) -> EngineConfig {
-    EngineConfig {
-        max_num_seqs: 128,
-        prefill_tokens_per_second: 8_000.0 * f64::from(speed),
-        step_base: Duration::from_millis(45) / speed,
-        step_per_sequence: Duration::from_micros(800) / speed,
-        kv_blocks: 4_096,
-        ..EngineConfig::default()
-    }
-}
-
 fn spec() -> Value {
     json!({
         "minReplicas": 1, "maxReplicas": 24, "metrics": null,
@@ -63,7 +51,7 @@ impl<'a> Scene<'a> {
     /// Creates a target with this many replicas and an autoscaler with a promise.
     async fn start(stage: &'a Stage, speed: u32, replicas: u32, more: &Value) -> Result<Self> {
         stage.engine(NAME, replicas).await?;
-        let engine = engine(speed);
+        let engine = EngineConfig::of_speed(speed);
         let load = OpenLoad {
             engine: engine.clone(),
             prompt_tokens: PROMPT_TOKENS,

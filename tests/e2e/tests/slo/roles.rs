@@ -11,7 +11,7 @@ use llm_autoscaler_e2e::{
 use llm_autoscaler_testbed::{OpenLoad, Punctuality, RunningLoad, engine::EngineConfig, wait};
 use serde_json::{Value, json};
 
-use crate::promises::{ITL, LEARNED, NAME, REACHED, TTFT, engine};
+use crate::promises::{ITL, LEARNED, NAME, REACHED, TTFT};
 
 const ROLES: [&str; 2] = ["prefill", "decode"];
 /// The labels that the controller of RoleBasedGroups gives to pods.
@@ -43,7 +43,7 @@ fn spec() -> Value {
 
 /// Starts the load of a role's pods: the phase of requests that they do.
 fn load(stage: &Stage, role: &str, prompt_tokens: u32, output_tokens: u32) -> RunningLoad {
-    let engine = EngineConfig { max_batched_tokens: 8_192, ..engine(1) };
+    let engine = EngineConfig { max_batched_tokens: 8_192, ..EngineConfig::of_speed(1) };
     let load = OpenLoad { engine, prompt_tokens, output_tokens };
     let labels = format!("{GROUP}={NAME},{ROLE}={role}");
     load.start(stage.client(), &stage.namespace, &labels, stage.script.clone(), [TTFT, ITL])
