@@ -104,15 +104,15 @@ impl Certificate {
             .and_then(|contents| server_config(contents, self.protocol))
         {
             Ok(config) => {
-                info!(%path, requests, "these are served with the certificate of this file");
+                info!(%path, requests, "requests are served with the certificate of this file");
                 state.config = Some(Arc::new(config));
             }
             Err(error) if !self.files.certificate.exists() && state.config.is_none() => {
-                info!(error, requests, "there is no certificate yet: these are not served");
+                info!(error, requests, "there is no certificate yet: requests are not served");
             }
             Err(error) => {
                 let in_use = if state.config.is_some() { "the former one" } else { "none" };
-                warn!(%path, error, in_use, requests, "the certificate for these cannot be used");
+                warn!(%path, error, in_use, requests, "the certificate for requests cannot be used");
             }
         }
         state.seen = Some(contents);
