@@ -6,6 +6,8 @@ SHELL := /usr/bin/env bash
 ENGINE ?= emulated
 COUNT ?= 600
 STEPS ?= 50
+MORE ?= 2000
+PARTS ?= ours,chain,keda
 PODS ?= $(if $(filter scale,$(MAKECMDGOALS)),10000,$(if $(filter soak,$(MAKECMDGOALS)),2000,1000))
 AUTOSCALERS ?= 1000
 INTERVAL ?= 15
@@ -308,9 +310,9 @@ simulate-vllm: ## the engine model beside one real vLLM process, at five rates, 
 	UPDATE=1 $(CARGO) test --locked -p llm-autoscaler-simulate --test vllm -- --nocapture
 
 .PHONY: reaction
-reaction: controlplane monitoring ## from a metric's step to the scale write: STEPS one by one and COUNT at once, then the chain
+reaction: controlplane monitoring keda ## from a metric's step to the scale write: STEPS one by one, COUNT and MORE at once; PARTS=ours,chain,keda (25 minutes)
 	$(CARGO) build --locked --release -p llm-autoscaler
-	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench reaction -- --steps $(STEPS) --count $(COUNT)
+	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench reaction -- --steps $(STEPS) --count $(COUNT) --more $(MORE) --parts $(PARTS) --results $(abspath $(TARGET))/reaction.tsv
 
 .PHONY: sampling
 sampling: controlplane ## the cost of scraping PODS pages every five seconds: CPU, memory, delay

@@ -47,6 +47,11 @@ impl<'a> Fleets<'a> {
         Ok(Self { stage, api, port })
     }
 
+    /// Returns the API of the kind.
+    pub fn api(&self) -> Api<DynamicObject> {
+        self.api.clone()
+    }
+
     /// Creates a fleet, which selects the pods that are created for it.
     ///
     /// # Errors

@@ -1,4 +1,4 @@
-//! The chain that this operator replaces: Prometheus, prometheus-adapter and HPAs.
+//! HPAs of the chain that this operator replaces: Prometheus, prometheus-adapter and HPAs.
 
 use std::time::Duration;
 
@@ -6,42 +6,23 @@ use anyhow::Result;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::api::PostParams;
 use llm_autoscaler_e2e::Stage;
-use llm_autoscaler_testbed::{
-    monitoring::{Adapter, Prometheus, pods_rule, scrape_pods},
-    wait,
-};
-use serde_json::json;
+use llm_autoscaler_testbed::wait;
+use serde_json::{Value, json};
 
-const SERIES: &str = "vllm:num_requests_waiting";
-/// Prometheus's scrape interval in usual guides.
-const SCRAPED_EVERY: Duration = Duration::from_secs(15);
+use crate::peers::SERIES;
+
 /// The time that a new HPA may take to find its metric.
-const TIMEOUT: Duration = Duration::from_mins(5);
-
-/// Prometheus and the adapter for the pods of one namespace.
-pub(crate) struct Chain {
-    _prometheus: Prometheus,
-    _adapter: Adapter,
-}
-
-impl Chain {
-    /// Starts Prometheus and the adapter.
-    pub(crate) async fn start(stage: &Stage) -> Result<Self> {
-        let configuration = scrape_pods(stage.control_plane(), &[&stage.namespace], SCRAPED_EVERY);
-        let prometheus = Prometheus::start(&configuration).await?;
-        let rules = [pods_rule(SERIES)];
-        let adapter = Adapter::start(stage.control_plane(), prometheus.url(), &rules).await?;
-        Ok(Self { _prometheus: prometheus, _adapter: adapter })
-    }
-}
+const TIMEOUT: Duration = Duration::from_mins(8);
 
 /// Creates an HPA as in the guides, except that it scales down without a window.
-pub(crate) async fn create_hpa(stage: &Stage, name: &str) -> Result<()> {
+pub(crate) async fn create_hpa(stage: &Stage, name: &str, kind: &Value) -> Result<()> {
     let target = json!({"type": "AverageValue", "averageValue": "5"});
+    let mut reference = kind.clone();
+    reference["name"] = json!(name);
     let hpa = json!({
         "metadata": {"name": name},
         "spec": {
-            "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name},
+            "scaleTargetRef": reference,
             "minReplicas": 1,
             "maxReplicas": 3,
             "metrics": [{"type": "Pods", "pods": {"metric": {"name": SERIES}, "target": target}}],
@@ -59,8 +40,8 @@ pub(crate) async fn create_hpa(stage: &Stage, name: &str) -> Result<()> {
 pub(crate) async fn until_active(stage: &Stage, name: &str) -> Result<()> {
     let hpas = stage.api::<HorizontalPodAutoscaler>();
     wait::until(&format!("the HPA {name} to be active"), TIMEOUT, async || {
-        let status = hpas.get(name).await?.status.unwrap_or_default();
-        let mut conditions = status.conditions.into_iter().flatten();
+        let Some(hpa) = hpas.get_opt(name).await? else { return Ok(None) };
+        let mut conditions = hpa.status.unwrap_or_default().conditions.into_iter().flatten();
         Ok(conditions.any(|c| c.type_ == "ScalingActive" && c.status == "True").then_some(()))
     })
     .await

@@ -1,4 +1,4 @@
-//! Watches the requested replicas of StatefulSets.
+//! Watches the requested replicas of targets.
 
 use std::{
     collections::HashMap,
@@ -8,14 +8,14 @@ use std::{
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt};
-use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::{
     Api, ResourceExt,
+    api::DynamicObject,
     runtime::{WatchStreamExt, watcher},
 };
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
-/// The current sizes of all StatefulSets of a namespace.
+/// The current sizes of all targets of a kind and a namespace.
 pub(crate) struct Sizes {
     known: Arc<Known>,
     task: AbortHandle,
@@ -23,20 +23,20 @@ pub(crate) struct Sizes {
 
 #[derive(Default)]
 struct Known {
-    /// The size of each StatefulSet, and the time of its last change.
+    /// The size of each target, and the time of its last change.
     sizes: Mutex<HashMap<String, (i32, Instant)>>,
     changed: Notify,
 }
 
 impl Sizes {
-    /// Starts the watch.
-    pub(crate) fn watch(api: Api<StatefulSet>) -> Self {
+    /// Starts the watch. The size is in this field of the spec.
+    pub(crate) fn watch(api: Api<DynamicObject>, field: &'static str) -> Self {
         let known = Arc::new(Known::default());
-        let task = tokio::spawn(follow(api, known.clone()));
+        let task = tokio::spawn(follow(api, field, known.clone()));
         Self { known, task: task.abort_handle() }
     }
 
-    /// Waits until a StatefulSet requests `replicas`. Returns the time of that change.
+    /// Waits until a target requests `replicas`. Returns the time of that change.
     ///
     /// # Errors
     /// Fails if it does not within this time.
@@ -76,13 +76,14 @@ impl Known {
     }
 }
 
-async fn follow(api: Api<StatefulSet>, known: Arc<Known>) {
+async fn follow(api: Api<DynamicObject>, field: &str, known: Arc<Known>) {
     let mut events =
         watcher(api, watcher::Config::default()).default_backoff().applied_objects().boxed();
     loop {
         match events.try_next().await {
             Ok(Some(object)) => {
-                let size = object.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+                let size = object.data["spec"][field].as_i64().unwrap_or(1);
+                let size = i32::try_from(size).unwrap_or(i32::MAX);
                 let mut sizes = known.sizes.lock().unwrap_or_else(PoisonError::into_inner);
                 let entry = sizes.entry(object.name_any()).or_insert((size, Instant::now()));
                 if entry.0 != size {
@@ -92,7 +93,7 @@ async fn follow(api: Api<StatefulSet>, known: Arc<Known>) {
                 known.changed.notify_waiters();
             }
             Ok(None) => return,
-            Err(error) => eprintln!("watching StatefulSets: {error}"),
+            Err(error) => eprintln!("watching targets: {error}"),
         }
     }
 }
