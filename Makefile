@@ -4,9 +4,13 @@ SHELL := /usr/bin/env bash
 .DEFAULT_GOAL := help
 
 ENGINE ?= emulated
-COUNT ?= 600
+COUNT ?= $(if $(filter api-cost,$(MAKECMDGOALS)),40,600)
+PEERS ?= 40
+LOAD ?= quiet
+SETTLE ?= 400
 STEPS ?= 50
 MORE ?= 2000
+RUNS ?= 1
 PARTS ?= ours,chain,keda
 PODS ?= $(if $(filter scale,$(MAKECMDGOALS)),10000,$(if $(filter soak,$(MAKECMDGOALS)),2000,1000))
 AUTOSCALERS ?= 1000
@@ -314,6 +318,11 @@ reaction: controlplane monitoring keda ## from a metric's step to the scale writ
 	$(CARGO) build --locked --release -p llm-autoscaler
 	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench reaction -- --steps $(STEPS) --count $(COUNT) --more $(MORE) --parts $(PARTS) --results $(abspath $(TARGET))/reaction.tsv
 
+.PHONY: guide
+guide: controlplane monitoring ## the guide's 400 prompts on real vLLM, RUNS times by the chain and by this operator: last answer, time to first token (10 minutes each)
+	$(CARGO) build --locked --release -p llm-autoscaler
+	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench guide -- --runs $(RUNS)
+
 .PHONY: sampling
 sampling: controlplane ## the cost of scraping PODS pages every five seconds: CPU, memory, delay
 	$(CARGO) build --locked --release -p llm-autoscaler
@@ -325,9 +334,9 @@ scale: controlplane ## what one copy of the operator carries: memory, CPU, start
 	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench scale -- --pods $(PODS) --autoscalers $(AUTOSCALERS) --interval $(INTERVAL)
 
 .PHONY: api-cost
-api-cost: controlplane ## the API server's work for quiet autoscalers: requests by verb and resource, from its audit log (8 minutes)
+api-cost: controlplane monitoring keda ## requests at the API server, an autoscaler and an hour: COUNT of ours, PEERS HPAs and ScaledObjects, LOAD=quiet or noisy (27 minutes)
 	$(CARGO) build --locked -p llm-autoscaler
-	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/debug/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench api_cost
+	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/debug/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench api_cost -- --count $(COUNT) --peers $(PEERS) --load $(LOAD) --settle $(SETTLE) --minutes $(MINUTES)
 
 .PHONY: soak
 soak: controlplane ## two copies for MINUTES, PODS pods of which a tenth a minute is replaced: memory, descriptors, tasks stay flat

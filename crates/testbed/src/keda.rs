@@ -9,25 +9,32 @@
 //! The first use builds both, which takes some minutes: `tests/keda/README.md`.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context, Result};
+use k8s_openapi::api::core::v1::ServiceAccount;
+use kube::Api;
 
 use crate::aggregation::{Aggregated, host};
 use crate::lws::until_established;
 use crate::process::{Process, Spec};
-use crate::{ClientAuthority, ControlPlane, script, server};
+use crate::{ClientAuthority, ControlPlane, script, server, wait};
 
 /// The script that builds the programs.
 const BUILD: &str = "tests/keda/build.sh";
 /// The namespace of KEDA's own objects.
 const NAMESPACE: &str = "keda";
+/// The ServiceAccount of both programs.
+const ACCOUNT: &str = "keda-operator";
+/// The time in which the API server has the ServiceAccount.
+const SOON: Duration = Duration::from_secs(30);
 /// The name of the Service that represents the metrics server.
 const SERVICE: &str = "keda-metrics-apiserver";
 /// The address of everything.
 const ADDRESS: &str = "127.0.0.1";
 
-/// KEDA, running as a control plane's administrator for all namespaces, and registered as
-/// `external.metrics.k8s.io/v1beta1`.
+/// KEDA, running for all namespaces with a ServiceAccount of its own that may do everything, and
+/// registered as `external.metrics.k8s.io/v1beta1`.
 ///
 /// Dropping it stops it. Its objects and the registration stay.
 #[derive(Debug)]
@@ -50,7 +57,11 @@ impl Keda {
         control_plane.apply_yaml(OBJECTS).await?;
         let certificates = control_plane.dir().join("keda");
         let authority = write_certificates(&certificates)?;
-        let start = Start { control_plane, folder, certificates };
+        let accounts: Api<ServiceAccount> = Api::namespaced(control_plane.client(), NAMESPACE);
+        wait::until("KEDA's ServiceAccount", SOON, async || Ok(accounts.get_opt(ACCOUNT).await?))
+            .await?;
+        let kubeconfig = control_plane.service_account_kubeconfig(NAMESPACE, ACCOUNT).await?;
+        let start = Start { control_plane, kubeconfig, folder, certificates };
         let (operator, port) = start.operator().await?;
         let (adapter, api_port) = start.adapter(port).await?;
         let api = Aggregated {
@@ -74,6 +85,7 @@ impl Keda {
 /// What both programs are started with.
 struct Start<'a> {
     control_plane: &'a ControlPlane,
+    kubeconfig: PathBuf,
     folder: PathBuf,
     certificates: PathBuf,
 }
@@ -101,8 +113,7 @@ impl Start<'_> {
 
     /// Starts the metrics server. Returns the port of its API, too.
     async fn adapter(&self, service: u16) -> Result<(Process, u16)> {
-        let kubeconfig = self.control_plane.kubeconfig();
-        let (kubeconfig, certificates) = (kubeconfig.display(), self.certificates.display());
+        let (kubeconfig, certificates) = (self.kubeconfig.display(), self.certificates.display());
         let metrics = server::free_port()?;
         let spec = |port: u16| {
             Ok(self.spec("keda-adapter").args([
@@ -127,7 +138,7 @@ impl Start<'_> {
     fn spec(&self, program: &str) -> Spec {
         let log = self.control_plane.dir().join(format!("{program}.log"));
         Spec::new(program, self.folder.join(program), log)
-            .env("KUBECONFIG", self.control_plane.kubeconfig())
+            .env("KUBECONFIG", &self.kubeconfig)
             .env("WATCH_NAMESPACE", "")
             .env("POD_NAMESPACE", NAMESPACE)
             .env("KEDA_CLUSTER_OBJECT_NAMESPACE", NAMESPACE)
@@ -148,9 +159,19 @@ fn write_certificates(dir: &Path) -> Result<String> {
     Ok(pem)
 }
 
-/// The namespace, and the permission of HPAs to read external metrics, as KEDA's manifests give it.
+/// The namespace, the account, and the permission of HPAs to read external metrics, as KEDA's
+/// manifests give it.
 const OBJECTS: &str = r#"
 {apiVersion: v1, kind: Namespace, metadata: {name: keda}}
+---
+{apiVersion: v1, kind: ServiceAccount, metadata: {name: keda-operator, namespace: keda}}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: keda-operator}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-admin}
+subjects:
+- {kind: ServiceAccount, name: keda-operator, namespace: keda}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
