@@ -159,7 +159,7 @@ impl By {
         match self {
             Self::Ours => drop(stage.api::<LLMAutoscaler>().delete(NAME, &params).await?),
             Self::Chain => {
-                drop(stage.api::<HorizontalPodAutoscaler>().delete(NAME, &params).await?)
+                drop(stage.api::<HorizontalPodAutoscaler>().delete(NAME, &params).await?);
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use kube::{
 use llm_autoscaler_e2e::Stage;
 use serde_json::{Value, json};
 
-use crate::{chain, peers::SERIES};
+use crate::chain::{self, SERIES};
 
 /// The polling interval that KEDA has by default, in seconds.
 pub(crate) const POLLED_BY_DEFAULT: u32 = 30;

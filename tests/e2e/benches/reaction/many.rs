@@ -20,10 +20,11 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    INTERVALS, chain,
+    INTERVALS,
+    chain::{self, SCRAPED_EVERY, SERIES},
     keda::{self, POLLED_BY_DEFAULT},
     one::spec,
-    peers::{Peers, SCRAPED_EVERY, SERIES},
+    peers::Peers,
     results::Results,
     sizes::Sizes,
 };

@@ -5,19 +5,16 @@ use std::{sync::Arc, time::Duration};
 use anyhow::Result;
 use futures::future::try_join_all;
 use k8s_openapi::api::apps::v1::StatefulSet;
-use kube::{
-    Api,
-    api::{ApiResource, DynamicObject},
-};
 use llm_autoscaler_e2e::{Cluster, Stage};
 use llm_autoscaler_testbed::wait;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
-    INTERVALS, chain,
+    INTERVALS,
+    chain::{self, SCRAPED_EVERY},
     keda::{self, POLLED_BY_DEFAULT},
-    peers::{Peers, SCRAPED_EVERY},
+    peers::Peers,
     results::Results,
     sizes::Sizes,
 };
@@ -59,7 +56,7 @@ pub(crate) async fn measure(
 ) -> Result<()> {
     println!("one at a time, {steps} steps each");
     let stage = &Stage::create(cluster.clone(), NAMESPACE).await?;
-    let sizes = &Sizes::watch(stateful_sets(stage), "replicas");
+    let sizes = &Sizes::of_stateful_sets(stage);
     let all = all(peers);
     let running = all.iter().map(|series| async move {
         let steps = steps.div_ceil(series.targets);
@@ -137,7 +134,7 @@ impl Series {
 impl Autoscaler {
     /// Creates it, and returns when it reads its metric.
     async fn create(self, stage: &Stage, peers: &Peers, name: &str) -> Result<()> {
-        let kind = stateful_set();
+        let kind = chain::stateful_set();
         match self {
             Self::Ours(interval) => {
                 stage.autoscaler(name, spec(interval)).await?;
@@ -155,17 +152,6 @@ impl Autoscaler {
         }
         Ok(())
     }
-}
-
-/// Returns a reference to a StatefulSet, without its name.
-fn stateful_set() -> Value {
-    json!({"apiVersion": "apps/v1", "kind": "StatefulSet"})
-}
-
-/// Returns the API of StatefulSets.
-fn stateful_sets(stage: &Stage) -> Api<DynamicObject> {
-    let resource = ApiResource::erase::<StatefulSet>(&());
-    Api::namespaced_with(stage.client(), &stage.namespace, &resource)
 }
 
 /// Returns the fields of an autoscaler of ours with an interval in seconds.

@@ -1,20 +1,13 @@
 //! The autoscalers that this one is compared with: the chain and KEDA, both by one Prometheus.
 
-use std::time::Duration;
-
 use anyhow::Result;
 use llm_autoscaler_e2e::Cluster;
 use llm_autoscaler_testbed::{
     Keda,
-    monitoring::{Adapter, Prometheus, pods_rule, scrape_pods},
+    monitoring::{Adapter, Prometheus},
 };
 
-use crate::{Parts, many, one};
-
-/// The series by which the peers scale.
-pub(crate) const SERIES: &str = "vllm:num_requests_waiting";
-/// Prometheus's scrape interval in usual guides.
-pub(crate) const SCRAPED_EVERY: Duration = Duration::from_secs(15);
+use crate::{Parts, chain, many, one};
 
 /// The programs of the peers, as far as they are measured.
 pub(crate) struct Peers {
@@ -40,11 +33,9 @@ impl Peers {
         println!("starting Prometheus and what reads it");
         let control_plane = &cluster.control_plane;
         let namespaces = [one::NAMESPACE, many::MANY];
-        let prometheus =
-            Prometheus::start(&scrape_pods(control_plane, &namespaces, SCRAPED_EVERY)).await?;
+        let prometheus = chain::start_prometheus(control_plane, &namespaces).await?;
         if parts.chain {
-            let rules = [pods_rule(SERIES)];
-            peers.adapter = Some(Adapter::start(control_plane, prometheus.url(), &rules).await?);
+            peers.adapter = Some(chain::start_adapter(control_plane, &prometheus).await?);
         }
         if parts.keda {
             peers.keda = Some(Keda::start(control_plane).await?);

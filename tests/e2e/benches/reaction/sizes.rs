@@ -8,11 +8,13 @@ use std::{
 
 use anyhow::{Context, Result};
 use futures::{StreamExt, TryStreamExt};
+use k8s_openapi::api::apps::v1::StatefulSet;
 use kube::{
     Api, ResourceExt,
-    api::DynamicObject,
+    api::{ApiResource, DynamicObject},
     runtime::{WatchStreamExt, watcher},
 };
+use llm_autoscaler_e2e::Stage;
 use tokio::{sync::Notify, task::AbortHandle, time::Instant};
 
 /// The current sizes of all targets of a kind and a namespace.
@@ -29,6 +31,13 @@ struct Known {
 }
 
 impl Sizes {
+    /// Starts the watch of a stage's StatefulSets.
+    pub(crate) fn of_stateful_sets(stage: &Stage) -> Self {
+        let resource = ApiResource::erase::<StatefulSet>(&());
+        let api = Api::namespaced_with(stage.client(), &stage.namespace, &resource);
+        Self::watch(api, "replicas")
+    }
+
     /// Starts the watch. The size is in this field of the spec.
     pub(crate) fn watch(api: Api<DynamicObject>, field: &'static str) -> Self {
         let known = Arc::new(Known::default());

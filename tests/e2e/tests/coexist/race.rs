@@ -14,7 +14,7 @@ use serde_json::json;
 use tokio::time::Instant;
 
 use crate::{
-    chain::{self, Chain},
+    chain,
     setting::{serve, unregister},
     sizes::Sizes,
 };
@@ -39,7 +39,7 @@ pub(crate) async fn hpa_each_second(stage: &Stage) -> Result<String> {
 
 async fn race(stage: &Stage, period: Duration, steps: usize) -> Result<String> {
     let names: Vec<String> = (0..TARGETS).map(|target| format!("e{target}")).collect();
-    let sizes = Sizes::watch(stage.api());
+    let sizes = Sizes::of_stateful_sets(stage);
     for name in &names {
         stage.waiting(name, 0);
         stage.engine(name, 1).await?;
@@ -51,7 +51,8 @@ async fn race(stage: &Stage, period: Duration, steps: usize) -> Result<String> {
     hpas.delete_collection(&DeleteParams::default(), &ListParams::default()).await?;
     stage.operator.kill();
     unregister(stage).await?;
-    let _chain = Chain::start(stage).await?;
+    let prometheus = chain::start_prometheus(stage.control_plane(), &[&stage.namespace]).await?;
+    let _adapter = chain::start_adapter(stage.control_plane(), &prometheus).await?;
     let theirs = phase(stage, &sizes, &names, period, steps).await?;
     let (ours, theirs) = (Times::of(ours, period), Times::of(theirs, period));
     Ok(format!(
@@ -109,7 +110,7 @@ async fn phase(
     steps: usize,
 ) -> Result<Vec<Duration>> {
     for name in names {
-        chain::create_hpa(stage, name).await?;
+        chain::create_hpa(stage, name, &chain::stateful_set()).await?;
     }
     for name in names {
         chain::until_active(stage, name).await?;
