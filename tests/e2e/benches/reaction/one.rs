@@ -81,6 +81,7 @@ fn all(peers: &Peers) -> Vec<Series> {
         all.push(Series {
             title: format!("sampled every {interval} s"),
             prefix: format!("every-{interval}"),
+            // As many as end in some three minutes.
             targets: interval as usize,
             interval: Duration::from_secs(interval.into()),
             autoscaler: Autoscaler::Ours(interval),
