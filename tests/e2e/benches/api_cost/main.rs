@@ -93,7 +93,10 @@ async fn run() -> Result<()> {
     let mut stages = Vec::new();
     for (kind, count) in setting.kinds() {
         println!("creating {count}: {}", kind.title());
-        let stage = Stage::create(cluster.clone(), kind.namespace()).await?;
+        // More than the operator takes of one namespace by default.
+        let limit = (count > 500).then(|| format!("--autoscalers-per-namespace={count}"));
+        let limit: Vec<_> = limit.iter().map(String::as_str).collect();
+        let stage = Stage::create_with(cluster.clone(), kind.namespace(), &limit).await?;
         stage.operator.kill();
         let fleets = Fleets::install(&stage, server.port()).await?;
         let first = kind as u32 * ADDRESSES;

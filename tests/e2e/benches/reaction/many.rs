@@ -51,7 +51,9 @@ pub(crate) async fn measure(
 ) -> Result<()> {
     println!("{count} at once; creating as many targets");
     let server = PageServer::start(&page(0))?;
-    let stage = Stage::create(cluster.clone(), namespace).await?;
+    // More than the operator takes of one namespace by default.
+    let limit = format!("--autoscalers-per-namespace={count}");
+    let stage = Stage::create_with(cluster.clone(), namespace, &[&limit]).await?;
     let fleets = Fleets::install(&stage, server.port()).await?;
     let (api, names) = (fleets.api(), (0..count).map(|i| format!("e{i}")).collect());
     let crowd =
