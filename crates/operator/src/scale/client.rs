@@ -18,7 +18,7 @@ use tracing::{debug, warn};
 use crate::{
     clock::Clock,
     cluster::watched_versions::{ObjectState, WatchedVersions},
-    kube_api::{CallError, DEADLINE, patch_as, within, writes::Writes},
+    kube_api::{CallError, DEADLINE, patch_as, reads::Reads, within, writes::Writes},
     lock::lock,
     scale::{error::TargetError, kinds, view::ScaleLocation},
 };
@@ -34,6 +34,7 @@ pub(crate) struct ScaleClient {
     versions: WatchedVersions,
     clock: Clock,
     pub(super) writes: Writes,
+    pub(super) reads: Reads,
     kinds: Mutex<DiscoveredKinds>,
     /// The refusals that were logged, with the time of each.
     logged: Mutex<HashMap<String, Monotonic>>,
@@ -53,9 +54,10 @@ impl ScaleClient {
         client: Client,
         versions: WatchedVersions,
         clock: Clock,
-        writes: Writes,
+        (reads, writes): (Reads, Writes),
     ) -> Self {
-        Self { client, versions, clock, writes, kinds: Mutex::default(), logged: Mutex::default() }
+        let (kinds, logged) = (Mutex::default(), Mutex::default());
+        Self { client, versions, clock, writes, reads, kinds, logged }
     }
 
     /// Returns whether the object that a target's size is written to is known to be as it was
@@ -111,16 +113,29 @@ impl ScaleClient {
         namespace: &str,
         target: &ScaleTargetRef,
     ) -> Result<Api<DynamicObject>, TargetError> {
-        let resource = self.resource(target).await?;
+        let resource = self.resource(namespace, target).await?;
         Ok(Api::namespaced_with(self.client.clone(), namespace, &resource))
     }
 
-    async fn resource(&self, target: &ScaleTargetRef) -> Result<ApiResource, TargetError> {
+    async fn resource(
+        &self,
+        namespace: &str,
+        target: &ScaleTargetRef,
+    ) -> Result<ApiResource, TargetError> {
         let key = (target.api_version.clone(), target.kind.clone());
-        if let Some(known) = self.kinds().get(&key)
-            && self.clock.monotonic().since(known.at) < MAX_AGE
-        {
-            return Ok(known.resource.clone());
+        let known = || {
+            let kinds = self.kinds();
+            let known = kinds.get(&key)?;
+            let is_fresh = self.clock.monotonic().since(known.at) < MAX_AGE;
+            is_fresh.then(|| known.resource.clone())
+        };
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        let _turn = self.reads.enter(namespace).await;
+        // Of thousands that ask when the operator starts, few do so before one has the answer.
+        if let Some(known) = known() {
+            return Ok(known);
         }
         let resource = self.discover_without_loss(target).await?;
         let found = DiscoveredKind { at: self.clock.monotonic(), resource: resource.clone() };
