@@ -87,7 +87,7 @@ use crate::{
     lanes::Lanes,
     lease::Leases,
     metrics_api::{catalog::Catalog, recommendations::LatestSteps},
-    ownership::claims::Claims,
+    ownership::{claims::Claims, owner_references},
     pace::NamespacePace,
     pod_monitor::{cluster_pod_monitors::ClusterPodMonitors, object::PodMonitorWriter},
     reconcile::{context::Context, controller},
@@ -216,9 +216,9 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
     let namespace = || config.namespace.clone();
     let memory = || memory.clone();
     let handles = || (client.clone(), writes.clone(), leases.clone(), supervisor.clone());
-    let (pods, reads) = (PodStore::new(clock), Reads::default());
-    let calls = (reads.clone(), writes.clone());
-    let versions = WatchedVersions::new(watching.clone(), namespace(), clock, supervisor.clone());
+    let (pods, calls) = (PodStore::new(clock), (Reads::default(), writes.clone()));
+    let watched = (watching.clone(), owner_references::is_plain as fn(&_) -> bool);
+    let versions = WatchedVersions::new(watched, namespace(), clock, supervisor.clone());
     let schema = InstalledSchema::new(watching.clone(), telemetry.clone());
     Ok(Context {
         sampling: Sampling {
@@ -234,7 +234,7 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
             namespace(),
             config.monitoring_namespaces.clone(),
         ),
-        pod_monitors: pod_monitor_writer(handles(), (versions.clone(), reads)),
+        pod_monitors: pod_monitor_writer(handles(), (versions.clone(), calls.0.clone())),
         scales: Arc::new(ScaleClient::new(client.clone(), versions, clock, calls)),
         catalog: Catalog::default(),
         latest_steps: LatestSteps::default(),

@@ -20,7 +20,11 @@ use crate::{
     cluster::watched_versions::{ObjectState, WatchedVersions},
     kube_api::{CallError, DEADLINE, patch_as, reads::Reads, within, writes::Writes},
     lock::lock,
-    scale::{error::TargetError, kinds, view::ScaleLocation},
+    scale::{
+        error::TargetError,
+        kinds,
+        view::{ScaleLocation, ScaleView},
+    },
 };
 
 /// The age at which an answer of discovery is asked for again: a CRD may be installed meanwhile.
@@ -71,18 +75,39 @@ impl ScaleClient {
         location: &ScaleLocation,
         resource_version: Option<&str>,
     ) -> bool {
-        let (Some(resource_version), name) = (resource_version, &*target.name) else {
-            return false;
-        };
-        if matches!(location, ScaleLocation::Adapter(_)) {
-            return false;
-        }
-        let key = (target.api_version.clone(), target.kind.clone());
-        let resource = self.kinds().get(&key).map(|known| known.resource.clone());
-        resource.is_some_and(|resource| {
+        let name = &*target.name;
+        let Some(resource_version) = resource_version else { return false };
+        self.watched(target, location).is_some_and(|resource| {
             let object = ObjectState { namespace, name, resource_version };
             self.versions.is_current(&resource, object)
         })
+    }
+
+    /// Returns whether the object that a target's size is written to is known to be as it was
+    /// read, and to have metadata of which nothing needs to be read.
+    pub(crate) async fn is_plain(
+        &self,
+        namespace: &str,
+        target: &ScaleTargetRef,
+        view: &ScaleView,
+    ) -> bool {
+        let (Some(resource_version), Some(resource)) =
+            (view.resource_version.as_deref(), self.watched(target, &view.location))
+        else {
+            return false;
+        };
+        let object = ObjectState { namespace, name: &target.name, resource_version };
+        self.versions.is_plain(&resource, object).await
+    }
+
+    /// Returns the kind of the object that a target's size is written to, where its versions can be
+    /// watched.
+    fn watched(&self, target: &ScaleTargetRef, location: &ScaleLocation) -> Option<ApiResource> {
+        if matches!(location, ScaleLocation::Adapter(_)) {
+            return None;
+        }
+        let key = (target.api_version.clone(), target.kind.clone());
+        self.kinds().get(&key).map(|known| known.resource.clone())
     }
 
     /// Logs that the operator may not read a target's object, every ten minutes at most. Scaling
