@@ -39,7 +39,7 @@ impl<'a> Copies<'a> {
         args: &[&str],
     ) -> Result<Self> {
         stage.operator.kill();
-        election::permit(stage).await?;
+        election::permit_buckets(stage, buckets).await?;
         let others = (1..count).map(|_| stage.second_operator()).collect();
         let copies = Self { stage, others, lease_seconds, size };
         let buckets = format!("--buckets={buckets}");
@@ -101,11 +101,9 @@ impl<'a> Copies<'a> {
             }
         }
         let twice = served.values().filter(|copies| **copies > 1).count();
-        println!(
-            "\n{title}: {} autoscalers are served, {twice} of them by two copies",
-            served.len()
-        );
-        ensure!(twice == 0 && served.len() == self.size.autoscalers as usize, "it is not divided");
+        let all = served.len();
+        println!("\n{title}: {all} autoscalers are served, {twice} of them by two copies");
+        ensure!(twice == 0 && all == self.size.autoscalers as usize, "it is not divided");
         let cpu = CpuTimes::of(self.stage, &self.all());
         tokio::time::sleep(time).await;
         println!("| copy | Leases | autoscalers | reads and cost |");
@@ -172,7 +170,8 @@ pub(crate) async fn failover(
     let mut peak = Peak::default();
     let (first, all) = until_decided((stage, follower), size.autoscalers, held, &mut peak).await?;
     println!(
-        "| pods | autoscalers | Lease held after the kill | first decision after that | all | in flight |"
+        "| pods | autoscalers | Lease held after the kill | first decision after that | all | \
+         in flight |"
     );
     println!("|---|---|---|---|---|---|");
     println!(
@@ -205,7 +204,8 @@ pub(crate) async fn divide(
     copies.stage.operator.kill();
     let taken = copies.until_divided(count - 1).await?;
     println!(
-        "\none is killed: the others have decided on all after {:.1} s, of which its Leases take {lease_seconds} s",
+        "\none is killed: the others have decided on all after {:.1} s, of which its Leases take \
+         {lease_seconds} s",
         taken.as_secs_f64()
     );
     copies.run(0)?;

@@ -84,8 +84,8 @@ pub(crate) async fn measure(stage: &Stage, size: Size, time: Duration) -> Result
     let (first, all) = until_decided((stage, operator), size.autoscalers, began, &mut peak).await?;
     let spent = CpuTimes::of(stage, &[operator]).since(spent);
     println!(
-        "  first decision after {:.2} s, all after {:.2} s; requests in flight {:.0} at most, {:.0} \
-         a second",
+        "  first decision after {:.2} s, all after {:.2} s; at most {:.0} requests in flight, and \
+         {:.0} a second",
         first.as_secs_f64(),
         all.as_secs_f64(),
         peak.in_flight,
@@ -117,7 +117,8 @@ async fn scraped(operator: &Operator) -> Result<f64> {
 /// Prints the figures as a table, and what an autoscaler with a pod and one more pod add.
 pub(crate) fn print_table(measured: &[Started]) {
     println!(
-        "\n| pods | autoscalers | first decision | all | in flight | requests/s | memory | CPU a read |"
+        "\n| pods | autoscalers | first decision | all | in flight | requests/s | memory | CPU a \
+         read |"
     );
     println!("|---|---|---|---|---|---|---|---|");
     for Started { size, first, all, peak, memory, read } in measured {
