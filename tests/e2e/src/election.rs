@@ -25,8 +25,8 @@ pub async fn permit_buckets(stage: &Stage, buckets: usize) -> Result<()> {
     let of_system = format!("{account}, namespace: llm-autoscaler-system");
     let named = format!("metadata:\n  namespace: {}", stage.namespace);
     let further = (1..buckets).map(|bucket| format!(", llm-autoscaler-{bucket}"));
-    let names = format!("resourceNames: [llm-autoscaler{}]", further.collect::<String>());
-    let text = text.replace("resourceNames: [llm-autoscaler]", &names);
+    let leases = format!("resourceNames: [llm-autoscaler{}]", further.collect::<String>());
+    let text = text.replace("resourceNames: [llm-autoscaler]", &leases);
     let text = text.replace(account, &of_system).replace("metadata:", &named);
     stage.control_plane().apply_yaml(&text).await.map(drop)
 }
