@@ -329,9 +329,9 @@ sampling: controlplane ## the cost of scraping PODS pages every five seconds: CP
 	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench sampling -- $(PODS)
 
 .PHONY: scale
-scale: controlplane ## what one copy of the operator carries: memory, CPU, start and requests with PODS pods and AUTOSCALERS autoscalers (5 to 30 minutes)
+scale: controlplane ## what one copy of the operator carries: memory, CPU, start and requests with PODS pods and AUTOSCALERS autoscalers; SCALE=--failover, SCALE="--buckets 8 --copies 3" (5 to 30 minutes)
 	$(CARGO) build --locked --release -p llm-autoscaler
-	LLM_AUTOSCALER_BIN=$(abspath $(TARGET))/release/llm-autoscaler $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench scale -- --pods $(PODS) --autoscalers $(AUTOSCALERS) --interval $(INTERVAL)
+	LLM_AUTOSCALER_BIN=$(or $(LLM_AUTOSCALER_BIN),$(abspath $(TARGET))/release/llm-autoscaler) $(CARGO) bench --locked --profile dev -p llm-autoscaler-e2e --bench scale -- --pods $(PODS) --autoscalers $(AUTOSCALERS) --interval $(INTERVAL) $(SCALE)
 
 .PHONY: api-cost
 api-cost: controlplane monitoring keda ## requests at the API server, an autoscaler and an hour: COUNT of ours, PEERS HPAs and ScaledObjects, LOAD=quiet or noisy (27 minutes)

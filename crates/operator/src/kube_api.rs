@@ -3,6 +3,7 @@
 //! operator call alike.
 
 pub(crate) mod pages;
+pub(crate) mod reads;
 #[cfg(test)]
 pub(crate) mod stand_in;
 pub(crate) mod writes;

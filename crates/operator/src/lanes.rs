@@ -54,6 +54,38 @@ impl Lanes {
     }
 }
 
+/// A limit for all namespaces together, and a smaller one for each of them, so that the namespaces
+/// take turns. Clones share one limit.
+#[derive(Clone, Debug)]
+pub(crate) struct FairLimit {
+    all: Arc<Semaphore>,
+    namespaces: Arc<Lanes>,
+}
+
+/// What entered a [`FairLimit`] counts until this is dropped.
+#[derive(Debug)]
+pub(crate) struct FairPermit {
+    _all: Option<OwnedSemaphorePermit>,
+    _namespace: Option<OwnedSemaphorePermit>,
+}
+
+impl FairLimit {
+    /// Begins with nothing under way. `of_namespace` is the number that may be under way in one
+    /// namespace at once; no more than these of it wait for one of all.
+    pub(crate) fn new(all: usize, of_namespace: usize) -> Self {
+        let namespaces = Arc::new(Lanes::new(of_namespace));
+        Self { all: Arc::new(Semaphore::new(all)), namespaces }
+    }
+
+    /// Waits for the namespace's turn.
+    pub(crate) async fn enter(&self, namespace: &str) -> FairPermit {
+        let namespace = self.namespaces.enter(namespace).await;
+        // The semaphore is never closed.
+        let all = self.all.clone().acquire_owned().await.ok();
+        FairPermit { _all: all, _namespace: namespace }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use futures::FutureExt;

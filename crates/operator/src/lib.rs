@@ -83,11 +83,11 @@ use crate::{
         wake::WakeCalls,
         wake_record::WakeRecord,
     },
-    kube_api::writes::Writes,
+    kube_api::{reads::Reads, writes::Writes},
     lanes::Lanes,
     lease::Leases,
     metrics_api::{catalog::Catalog, recommendations::LatestSteps},
-    ownership::claims::Claims,
+    ownership::{claims::Claims, owner_references},
     pace::NamespacePace,
     pod_monitor::{cluster_pod_monitors::ClusterPodMonitors, object::PodMonitorWriter},
     reconcile::{context::Context, controller},
@@ -216,8 +216,9 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
     let namespace = || config.namespace.clone();
     let memory = || memory.clone();
     let handles = || (client.clone(), writes.clone(), leases.clone(), supervisor.clone());
-    let pods = PodStore::new(clock);
-    let versions = WatchedVersions::new(watching.clone(), namespace(), clock, supervisor.clone());
+    let (pods, calls) = (PodStore::new(clock), (Reads::default(), writes.clone()));
+    let watched = (watching.clone(), owner_references::is_plain as fn(&_) -> bool);
+    let versions = WatchedVersions::new(watched, namespace(), clock, supervisor.clone());
     let schema = InstalledSchema::new(watching.clone(), telemetry.clone());
     Ok(Context {
         sampling: Sampling {
@@ -233,8 +234,8 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
             namespace(),
             config.monitoring_namespaces.clone(),
         ),
-        pod_monitors: pod_monitor_writer(handles(), versions.clone()),
-        scales: Arc::new(ScaleClient::new(client.clone(), versions, clock, writes.clone())),
+        pod_monitors: pod_monitor_writer(handles(), (versions.clone(), calls.0.clone())),
+        scales: Arc::new(ScaleClient::new(client.clone(), versions, clock, calls)),
         catalog: Catalog::default(),
         latest_steps: LatestSteps::default(),
         size_pace: NamespacePace::new(pace::SIZES),
@@ -265,9 +266,9 @@ type Handles = (Client, Writes, Leases, Supervisor);
 
 fn pod_monitor_writer(
     (client, writes, leases, supervisor): Handles,
-    versions: WatchedVersions,
+    (versions, reads): (WatchedVersions, Reads),
 ) -> PodMonitorWriter {
-    PodMonitorWriter { client, writes, leases, supervisor, versions }
+    PodMonitorWriter { client, writes, leases, supervisor, versions, reads }
 }
 
 fn status_client(

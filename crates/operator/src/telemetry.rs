@@ -13,7 +13,7 @@ mod values;
 use std::{sync::Arc, time::Duration};
 
 use llm_autoscaler_core::{ReplicaReason, ShadowBill};
-use prometheus_client::{encoding::text, registry::Registry};
+use prometheus_client::{encoding::text, metrics::gauge::Gauge, registry::Registry};
 
 use crate::telemetry::{autoscaler_states::AutoscalerStates, metrics::Metrics};
 
@@ -184,6 +184,12 @@ impl Telemetry {
         self.metrics.process.autoscalers.set(gauge_value(count));
     }
 
+    /// Counts an LLMAutoscaler that was decided on, until the entry is dropped.
+    pub(crate) fn count_decided(&self) -> DecidedEntry {
+        self.metrics.process.decided.inc();
+        DecidedEntry(self.metrics.process.decided.clone())
+    }
+
     /// Sets the time since the latest word of a watch. The kind is `llmautoscalers` or `pods`.
     pub(crate) fn set_watch_age(&self, kind: &'static str, age: Duration) {
         let series = self.metrics.process.watch_age.get_or_create(&[("kind", kind)]);
@@ -231,6 +237,16 @@ impl Telemetry {
             PageFormat::OpenMetrics => page,
             PageFormat::Text => text_format::from_open_metrics(&page),
         }
+    }
+}
+
+/// An LLMAutoscaler that was decided on, in the metrics until dropped.
+#[derive(Debug)]
+pub(crate) struct DecidedEntry(Gauge);
+
+impl Drop for DecidedEntry {
+    fn drop(&mut self) {
+        self.0.dec();
     }
 }
 

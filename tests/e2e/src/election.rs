@@ -11,11 +11,22 @@ use crate::Stage;
 /// # Errors
 /// The API server refuses it.
 pub async fn permit(stage: &Stage) -> Result<()> {
+    permit_buckets(stage, 1).await
+}
+
+/// Like [`permit`], for the Leases of this many buckets.
+///
+/// # Errors
+/// The API server refuses it.
+pub async fn permit_buckets(stage: &Stage, buckets: usize) -> Result<()> {
     let file = repository().join("config/rbac/lease_role.yaml");
     let text = std::fs::read_to_string(&file).with_context(|| file.display().to_string())?;
     let account = "{kind: ServiceAccount, name: llm-autoscaler";
     let of_system = format!("{account}, namespace: llm-autoscaler-system");
     let named = format!("metadata:\n  namespace: {}", stage.namespace);
+    let further = (1..buckets).map(|bucket| format!(", llm-autoscaler-{bucket}"));
+    let leases = format!("resourceNames: [llm-autoscaler{}]", further.collect::<String>());
+    let text = text.replace("resourceNames: [llm-autoscaler]", &leases);
     let text = text.replace(account, &of_system).replace("metadata:", &named);
     stage.control_plane().apply_yaml(&text).await.map(drop)
 }

@@ -199,6 +199,8 @@ impl PodStore {
     /// Waits until [`problem`](Self::problem) has none for a namespace, for at most this time.
     pub(crate) async fn until_complete(&self, namespace: &str, at_most: Duration) {
         let complete = async {
+            // Until then nothing is known of any namespace, and thousands may wait for it.
+            self.health.listed().await;
             while self.problem(namespace).is_some() {
                 tokio::time::sleep(POLL).await;
             }

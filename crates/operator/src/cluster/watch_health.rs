@@ -27,8 +27,18 @@ pub(crate) struct WatchHealth {
     objects: &'static str,
     clock: Clock,
     state: Arc<Mutex<State>>,
-    /// True once the first listing is complete.
-    is_listed: watch::Sender<bool>,
+    first_listing: watch::Sender<FirstListing>,
+}
+
+/// How far the first listing is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum FirstListing {
+    /// It is under way.
+    Running,
+    /// It has failed, and is tried again.
+    Failed,
+    /// It is complete.
+    Complete,
 }
 
 #[derive(Debug, Default)]
@@ -54,7 +64,8 @@ impl WatchHealth {
     pub(crate) fn new(objects: &'static str, clock: Clock) -> Self {
         let state = State { told: clock.monotonic(), ..State::default() };
         let state = Arc::new(Mutex::new(state));
-        Self { objects, clock, state, is_listed: watch::Sender::new(false) }
+        let first_listing = watch::Sender::new(FirstListing::Running);
+        Self { objects, clock, state, first_listing }
     }
 
     /// Records a request for a page of a listing, or for a watch.
@@ -73,12 +84,19 @@ impl WatchHealth {
     pub(crate) fn record_listing(&self) {
         lock(&self.state).is_synced = true;
         self.record_word();
-        self.is_listed.send_replace(true);
+        self.first_listing.send_replace(FirstListing::Complete);
     }
 
     /// Waits until the first listing is complete.
     pub(crate) async fn listed(&self) {
-        let _ = self.is_listed.subscribe().wait_for(|listed| *listed).await;
+        let is_complete = |first: &FirstListing| *first == FirstListing::Complete;
+        let _ = self.first_listing.subscribe().wait_for(is_complete).await;
+    }
+
+    /// Waits until the first listing is complete, or has failed.
+    pub(crate) async fn begun(&self) {
+        let is_over = |first: &FirstListing| *first != FirstListing::Running;
+        let _ = self.first_listing.subscribe().wait_for(is_over).await;
     }
 
     /// Records a change, a bookmark, or the end of a watch at its time.
@@ -101,6 +119,14 @@ impl WatchHealth {
         let since = state.asked.take().unwrap_or(now);
         let since = state.failing.as_ref().map_or(since, |failing| failing.since);
         state.failing = Some(Failing { since, error });
+        drop(state);
+        self.first_listing.send_if_modified(|first| {
+            let is_running = *first == FirstListing::Running;
+            if is_running {
+                *first = FirstListing::Failed;
+            }
+            is_running
+        });
     }
 
     /// Returns the time since the latest word.

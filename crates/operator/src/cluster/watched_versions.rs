@@ -1,8 +1,9 @@
 //! The versions of targets and PodMonitors, by a watch of the metadata of each kind.
 //!
 //! An object that is as it was read needs no request. Of an object nothing is kept but a hash of
-//! its version under a hash of its name: some tens of bytes, whatever its metadata has. What is not
-//! known, or not known for sure, is read, as if there were no watch.
+//! its version under a hash of its name, and whether its metadata is *plain*, so that nothing of it
+//! has to be read: some tens of bytes, whatever its metadata has. What is not known, or not known
+//! for sure, is read, as if there were no watch.
 
 use std::{
     collections::{HashMap, hash_map::RandomState},
@@ -11,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::{
     Api, Client, ResourceExt,
     api::{ApiResource, DynamicObject, PartialObjectMeta},
@@ -39,6 +41,9 @@ const MOST_KINDS: usize = 32;
 const UNUSED: Duration = Duration::from_mins(10);
 /// The time between two looks whether a watch is used.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
+/// The longest time for which a question waits for the first listing of a kind, which thousands ask
+/// about when the operator starts.
+const FIRST_WITHIN: Duration = Duration::from_secs(2);
 /// The time after which the permission to watch is tried again.
 const REFUSED_FOR: Duration = Duration::from_mins(10);
 
@@ -61,8 +66,12 @@ pub(crate) struct WatchedVersions {
     namespace: Option<String>,
     clock: Clock,
     supervisor: Supervisor,
+    is_plain: IsPlain,
     kinds: Arc<Mutex<HashMap<KindKey, Arc<Kind>>>>,
 }
+
+/// Returns whether nothing of an object's metadata has to be read.
+pub(crate) type IsPlain = fn(&ObjectMeta) -> bool;
 
 /// A kind by its `apiVersion` and plural.
 type KindKey = (String, String);
@@ -79,12 +88,12 @@ struct Kind {
 impl WatchedVersions {
     /// Creates the versions of no kind. `client` does not try again by itself.
     pub(crate) fn new(
-        client: Client,
+        (client, is_plain): (Client, IsPlain),
         namespace: Option<String>,
         clock: Clock,
         supervisor: Supervisor,
     ) -> Self {
-        Self { client, namespace, clock, supervisor, kinds: Arc::default() }
+        Self { client, namespace, clock, supervisor, is_plain, kinds: Arc::default() }
     }
 
     /// Returns whether an object is known to be as it was read. The first question about a kind
@@ -108,6 +117,16 @@ impl WatchedVersions {
         false
     }
 
+    /// Returns whether an object is known to be as it was read, with plain metadata. Waits a little
+    /// for the first listing of its kind, once [`is_current`](Self::is_current) has begun the
+    /// watch.
+    pub(crate) async fn is_plain(&self, resource: &ApiResource, object: ObjectState<'_>) -> bool {
+        let key = (resource.api_version.clone(), resource.plural.clone());
+        let Some(kind) = lock(&self.kinds).get(&key).cloned() else { return false };
+        let _ = tokio::time::timeout(FIRST_WITHIN, kind.health.begun()).await;
+        kind.health.is_working() && lock(&kind.versions).has_plain(object)
+    }
+
     /// Watches one kind for as long as it is asked for.
     async fn watch(&self, kind: &Arc<Kind>, resource: &ApiResource) {
         let api: Api<PartialObjectMeta<DynamicObject>> = match &self.namespace {
@@ -117,12 +136,13 @@ impl WatchedVersions {
         while !kind.is_unused() {
             if let Err(error) = try_list(&api).await {
                 report_refusal(resource, &error);
+                kind.health.record_failure(error.to_string());
                 tokio::time::sleep(REFUSED_FOR).await;
                 continue;
             }
             let health = kind.health.clone();
             let watch = Watch::new(api.clone(), health, self.clock, self.supervisor.clone());
-            let followed = watch.of_metadata().follow(|event| kind.take(event));
+            let followed = watch.of_metadata().follow(|event| kind.take(event, self.is_plain));
             tokio::select! {
                 () = followed => {}
                 () = kind.unused() => {}
@@ -181,18 +201,19 @@ impl Kind {
         self.health.record_failure(panic.to_string());
     }
 
-    fn take(&self, event: Event<PartialObjectMeta<DynamicObject>>) {
+    fn take(&self, event: Event<PartialObjectMeta<DynamicObject>>, is_plain: IsPlain) {
         let mut versions = lock(&self.versions);
         match event {
             Event::Init => versions.begin(),
             Event::InitApply(object) | Event::Apply(object) => {
                 let namespace = object.namespace().unwrap_or_default();
                 let resource_version = object.resource_version().unwrap_or_default();
-                versions.set(ObjectState {
+                let state = ObjectState {
                     namespace: &namespace,
                     name: &object.name_any(),
                     resource_version: &resource_version,
-                });
+                };
+                versions.set(state, is_plain(&object.metadata));
             }
             Event::Delete(object) => {
                 versions.remove(&object.namespace().unwrap_or_default(), &object.name_any());
@@ -202,7 +223,8 @@ impl Kind {
     }
 }
 
-/// The hashes of versions by the hashes of names. The keys of the hashes are drawn at random, so
+/// The hashes of versions by the hashes of names; the lowest bit of a version's hash says whether
+/// the metadata is plain instead. The keys of the hashes are drawn at random, so
 /// that no two names or versions can be chosen that have the same.
 #[derive(Default)]
 struct Versions {
@@ -216,9 +238,9 @@ impl Versions {
         self.known = HashMap::new();
     }
 
-    fn set(&mut self, object: ObjectState<'_>) {
+    fn set(&mut self, object: ObjectState<'_>, is_plain: bool) {
         let key = self.key(object.namespace, object.name);
-        self.known.insert(key, self.hasher.hash_one(object.resource_version));
+        self.known.insert(key, self.version(object) | u64::from(is_plain));
     }
 
     fn remove(&mut self, namespace: &str, name: &str) {
@@ -227,8 +249,18 @@ impl Versions {
     }
 
     fn has(&self, object: ObjectState<'_>) -> bool {
-        let version = self.hasher.hash_one(object.resource_version);
-        self.known.get(&self.key(object.namespace, object.name)) == Some(&version)
+        let known = self.known.get(&self.key(object.namespace, object.name));
+        known.is_some_and(|known| known & !1 == self.version(object))
+    }
+
+    fn has_plain(&self, object: ObjectState<'_>) -> bool {
+        let known = self.known.get(&self.key(object.namespace, object.name));
+        known == Some(&(self.version(object) | 1))
+    }
+
+    /// Returns the hash of an object's version, with an even number.
+    fn version(&self, object: ObjectState<'_>) -> u64 {
+        self.hasher.hash_one(object.resource_version) & !1
     }
 
     fn key(&self, namespace: &str, name: &str) -> u64 {

@@ -84,33 +84,58 @@ pub(crate) enum Ownership {
 struct Register {
     /// True once all autoscalers that existed when the operator started are registered.
     is_complete: bool,
-    namespaces: HashMap<String, BTreeMap<Claimant, Claim>>,
+    namespaces: HashMap<String, NamespaceClaims>,
+}
+
+/// The claims of one namespace.
+#[derive(Debug, Default)]
+struct NamespaceClaims {
+    claims: BTreeMap<Claimant, Claim>,
+    /// Notified at each change that may settle an ownership in this namespace, and not of others:
+    /// while ten thousand autoscalers begin, most of them wait, and each claim would wake them all.
+    changed: Arc<Notify>,
 }
 
 impl Register {
     fn set(&mut self, claimant: &Claimant, claim: Claim) {
         let namespace = self.namespaces.entry(claimant.namespace.clone()).or_default();
-        namespace.insert(claimant.clone(), claim);
+        let before = namespace.claims.insert(claimant.clone(), claim.clone());
+        if before != Some(claim) {
+            namespace.changed.notify_waiters();
+        }
     }
 
     fn remove(&mut self, claimant: &Claimant) {
         if let Some(namespace) = self.namespaces.get_mut(&claimant.namespace) {
-            namespace.remove(claimant);
-            if namespace.is_empty() {
+            namespace.claims.remove(claimant);
+            namespace.changed.notify_waiters();
+            if namespace.claims.is_empty() {
                 self.namespaces.remove(&claimant.namespace);
             }
         }
+    }
+
+    /// Completes the first listing, which may settle the ownerships of all namespaces.
+    fn complete_listing(&mut self) {
+        self.is_complete = true;
+        self.namespaces.values().for_each(|namespace| namespace.changed.notify_waiters());
+    }
+
+    /// Returns the notifier of a claimant's namespace. It stays the same while the claimant is
+    /// registered.
+    fn changed(&self, claimant: &Claimant) -> Option<Arc<Notify>> {
+        self.namespaces.get(&claimant.namespace).map(|namespace| namespace.changed.clone())
     }
 
     fn claims_in_namespace(
         &self,
         claimant: &Claimant,
     ) -> impl Iterator<Item = (&Claimant, &Claim)> {
-        self.namespaces.get(&claimant.namespace).into_iter().flatten()
+        self.namespaces.get(&claimant.namespace).into_iter().flat_map(|namespace| &namespace.claims)
     }
 
     fn claim_of(&self, claimant: &Claimant) -> Option<&Claim> {
-        self.namespaces.get(&claimant.namespace)?.get(claimant)
+        self.namespaces.get(&claimant.namespace)?.claims.get(claimant)
     }
 
     /// Returns whether the claimant has the target that it claims.
@@ -154,20 +179,12 @@ impl Register {
 
 /// The claims of all autoscalers; cheap to clone.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Claims(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    register: Mutex<Register>,
-    /// Notified at each change that may settle an ownership.
-    changed: Notify,
-}
+pub(crate) struct Claims(Arc<Mutex<Register>>);
 
 impl Claims {
     /// Records that all autoscalers that existed when the operator started are registered.
     pub(crate) fn complete_listing(&self) {
-        self.lock().is_complete = true;
-        self.0.changed.notify_waiters();
+        self.lock().complete_listing();
     }
 
     /// Registers an autoscaler, or one role of it, which begins to search for its target.
@@ -178,7 +195,7 @@ impl Claims {
     }
 
     fn lock(&self) -> MutexGuard<'_, Register> {
-        lock(&self.0.register)
+        lock(&self.0)
     }
 }
 
@@ -218,15 +235,16 @@ impl ClaimGuard {
 
     fn set(&self, claim: Claim) {
         self.claims.lock().set(&self.claimant, claim);
-        self.claims.0.changed.notify_waiters();
     }
 
     /// Waits until it is settled whether the claimant has its target. The answer is never
     /// [`Ownership::Unsettled`].
     pub(crate) async fn settled_ownership(&self) -> Ownership {
+        // The guard has its claimant registered, so there is a notifier.
+        let notifier = self.claims.lock().changed(&self.claimant).unwrap_or_default();
         loop {
             // Created before the check, so that a change between the check and the wait is noticed.
-            let changed = self.claims.0.changed.notified();
+            let changed = notifier.notified();
             match self.ownership() {
                 Ownership::Unsettled => changed.await,
                 ownership => return ownership,
@@ -248,152 +266,8 @@ impl ClaimGuard {
 impl Drop for ClaimGuard {
     fn drop(&mut self) {
         self.claims.lock().remove(&self.claimant);
-        self.claims.0.changed.notify_waiters();
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::BTreeMap;
-
-    use k8s_openapi::api::core::v1 as core;
-    use llm_autoscaler_api::selector;
-    use llm_autoscaler_observe::pod::Pod;
-    use serde_json::json;
-
-    use super::*;
-
-    fn claimant(namespace: &str, name: &str, second: i64) -> Claimant {
-        Claimant {
-            created: DateTime::from_timestamp(second, 0).unwrap(),
-            namespace: namespace.to_owned(),
-            name: name.to_owned(),
-            uid: format!("uid-of-{name}-{second}"),
-            role: None,
-        }
-    }
-
-    fn target(uid: &str, selector: &str) -> Claim {
-        Claim::Target { uid: uid.to_owned(), selector: selector::parse(selector).ok() }
-    }
-
-    fn register(claims: &[(Claimant, Claim)]) -> Register {
-        let mut register = Register { is_complete: true, ..Register::default() };
-        for (claimant, claim) in claims {
-            register.set(claimant, claim.clone());
-        }
-        register
-    }
-
-    #[test]
-    fn the_oldest_keeps_a_target() {
-        let mine = || (claimant("ns", "m", 5), target("t", "a=1"));
-        let taken = || Ownership::TakenBy("other".to_owned());
-        // the other claimant and its claim; the answer to ours
-        let table = [
-            (claimant("ns", "other", 4), target("t", "a=1"), taken()),
-            (claimant("ns", "other", 6), target("t", "a=1"), Ownership::Owner),
-            // Autoscalers of one age are ordered by name.
-            (claimant("ns", "a", 5), target("t", ""), Ownership::TakenBy("a".to_owned())),
-            (claimant("ns", "z", 5), target("t", ""), Ownership::Owner),
-            // Another target, another namespace.
-            (claimant("ns", "other", 4), target("u", "a=1"), Ownership::Owner),
-            (claimant("elsewhere", "other", 4), target("t", "a=1"), Ownership::Owner),
-            // An older one that still searches may turn out to be the owner; a younger one cannot.
-            (claimant("ns", "other", 4), Claim::Searching, Ownership::Unsettled),
-            (claimant("ns", "other", 6), Claim::Searching, Ownership::Owner),
-            (claimant("ns", "other", 4), Claim::Nothing, Ownership::Owner),
-            // An older one that only recommends leaves the target to others.
-            (claimant("ns", "other", 4), Claim::Beside { uid: "t".to_owned() }, Ownership::Owner),
-        ];
-        for (other, claim, expected) in table {
-            let register = register(&[mine(), (other.clone(), claim.clone())]);
-            assert_eq!(register.ownership(&mine().0), expected, "{other:?} {claim:?}");
-        }
-    }
-
-    #[test]
-    fn a_target_has_no_owner_before_all_autoscalers_are_registered() {
-        let mine = claimant("ns", "m", 5);
-        let mut register = register(&[(mine.clone(), target("t", "a=1"))]);
-        register.is_complete = false;
-        assert_eq!(register.ownership(&mine), Ownership::Unsettled);
-        register.set(&claimant("ns", "older", 1), target("t", "a=1"));
-        assert_eq!(register.ownership(&mine), Ownership::TakenBy("older".to_owned()));
-    }
-
-    #[test]
-    fn the_next_oldest_takes_over_when_the_owner_goes() {
-        let [first, second, third] =
-            [("a", 3), ("b", 1), ("c", 2)].map(|(name, at)| claimant("ns", name, at));
-        let all = [&first, &second, &third];
-        let mut register = register(&all.map(|claimant| (claimant.clone(), target("t", ""))));
-        let owners = |register: &Register| {
-            all.map(|claimant| register.ownership(claimant) == Ownership::Owner)
-        };
-        assert_eq!(owners(&register), [false, true, false]);
-        register.remove(&second);
-        assert_eq!(owners(&register), [false, false, true]);
-        register.set(&third, Claim::Nothing);
-        assert_eq!(owners(&register), [true, false, false]);
-    }
-
-    #[test]
-    fn two_targets_with_the_same_pods_overlap() {
-        let pod = json!({
-            "metadata": {
-                "name": "p", "namespace": "ns", "uid": "p", "labels": {"app": "a", "tier": "x"},
-                "creationTimestamp": "2026-01-01T00:00:00Z",
-            },
-            "spec": {"containers": []},
-        });
-        let pod = Pod::of(&serde_json::from_value::<core::Pod>(pod).unwrap()).unwrap();
-        let pods: Members = Arc::new(BTreeMap::from([("p".to_owned(), Arc::new(pod))]));
-        let mine = claimant("ns", "m", 5);
-        let table = [
-            (claimant("ns", "other", 9), target("u", "tier=x"), vec!["other".to_owned()]),
-            (claimant("ns", "other", 9), target("u", "tier=y"), Vec::new()),
-            (claimant("elsewhere", "other", 9), target("u", "tier=x"), Vec::new()),
-            // Another autoscaler of this target: age decides, not pods.
-            (claimant("ns", "other", 9), target("t", "app=a"), Vec::new()),
-            (claimant("ns", "other", 9), Claim::Nothing, Vec::new()),
-        ];
-        for (other, claim, expected) in table {
-            let register =
-                register(&[(mine.clone(), target("t", "app=a")), (other, claim.clone())]);
-            assert_eq!(register.overlapping(&mine, &pods), expected, "{claim:?}");
-        }
-    }
-
-    #[test]
-    fn a_dropped_claim_is_removed() {
-        let claims = Claims::default();
-        claims.complete_listing();
-        let spec = json!({
-            "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
-            "metadata": {
-                "name": "a", "namespace": "ns", "uid": "1",
-                "creationTimestamp": "2026-01-01T00:00:00Z",
-            },
-            "spec": {
-                "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "a"},
-                "engine": "VLLM", "maxReplicas": 3, "metrics": [],
-            },
-        });
-        let older: LLMAutoscaler = serde_json::from_value(spec).unwrap();
-        let mut younger = older.clone();
-        younger.metadata.name = Some("b".to_owned());
-        let (first, second) = (claims.register(&older, None), claims.register(&younger, None));
-        second.claim("t", None);
-        assert_eq!(second.ownership(), Ownership::Unsettled);
-        first.end_search();
-        assert_eq!(second.ownership(), Ownership::Owner);
-        first.claim("t", None);
-        first.end_search();
-        assert_eq!(second.ownership(), Ownership::TakenBy("a".to_owned()));
-        drop(first);
-        assert_eq!(second.ownership(), Ownership::Owner);
-        drop(second);
-        assert!(claims.lock().namespaces.is_empty());
-    }
-}
+mod tests;

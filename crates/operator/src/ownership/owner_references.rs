@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use llm_autoscaler_api::{
     ScaleTargetRef,
     workloads::{self, ScalingOwner},
@@ -140,6 +140,9 @@ async fn read_owners(
     if matches!(view.location, ScaleLocation::Adapter(_)) {
         return unowned;
     }
+    if client.is_plain(namespace, target, view).await {
+        return Reading { version: view.resource_version.clone(), ..unowned };
+    }
     let metadata = match client.get_metadata(namespace, target, view).await {
         Ok(metadata) => metadata,
         Err(error) => {
@@ -161,6 +164,13 @@ async fn read_owners(
     }
 }
 
+/// Returns whether nothing of an object's metadata matters to its autoscaler: it has no owner, and
+/// no tool could remove its size.
+pub(crate) fn is_plain(metadata: &ObjectMeta) -> bool {
+    let owners = metadata.owner_references.as_deref().unwrap_or_default();
+    owners.is_empty() && adoption::endangering(&metadata::size_owners(metadata), false).is_none()
+}
+
 /// Finds the controller among the owners of an object of this kind.
 fn controller(kind: &str, owners: &[OwnerReference]) -> Option<Controller> {
     let driving = workloads::scaling_owner(kind, owners);
@@ -172,6 +182,7 @@ fn controller(kind: &str, owners: &[OwnerReference]) -> Option<Controller> {
 #[cfg(test)]
 mod tests {
     use chrono::DateTime;
+    use serde_json::json;
 
     use super::*;
 
@@ -195,6 +206,29 @@ mod tests {
 
     fn change(by: Option<&str>) -> SizeChange {
         SizeChange { from: 5, to: 2, by: by.map(str::to_owned), at: DateTime::UNIX_EPOCH }
+    }
+
+    #[test]
+    fn metadata_is_plain_without_owners_and_without_a_tool_that_could_remove_the_size() {
+        let of = |manager: &str, operation: &str, field: &str| {
+            json!({"managedFields": [{
+                "manager": manager, "operation": operation, "fieldsV1": {"f:spec": {field: {}}},
+            }]})
+        };
+        let owned = json!({"ownerReferences": [owner("apps/v1", "ReplicaSet", "u")]});
+        // metadata; whether nothing of it has to be read
+        let table = [
+            (json!({}), true),
+            (owned, false),
+            (of("helm", "Update", "f:replicas"), false),
+            (of("ci", "Apply", "f:replicas"), false),
+            (of("ci", "Update", "f:replicas"), true),
+            (of("helm", "Update", "f:template"), true),
+        ];
+        for (metadata, expected) in table {
+            let metadata: ObjectMeta = serde_json::from_value(metadata).unwrap();
+            assert_eq!(is_plain(&metadata), expected, "{metadata:?}");
+        }
     }
 
     #[test]

@@ -21,7 +21,7 @@ use tracing::warn;
 
 use crate::{
     cluster::watched_versions::{ObjectState, WatchedVersions},
-    kube_api::{CallError, WritePermit, apply_as, within, writes::Writes},
+    kube_api::{CallError, WritePermit, apply_as, reads::Reads, writes::Writes},
     lease::Leases,
     pod_monitor::{
         cluster_pod_monitors,
@@ -64,6 +64,8 @@ pub(crate) struct PodMonitorWriter {
     pub supervisor: Supervisor,
     /// Tells which objects are as they were.
     pub versions: WatchedVersions,
+    /// Limits the reads.
+    pub reads: Reads,
 }
 
 impl PodMonitorWriter {
@@ -87,6 +89,8 @@ pub(super) struct OwnPodMonitor {
     api: Api<DynamicObject>,
     versions: WatchedVersions,
     writes: Writes,
+    reads: Reads,
+    namespace: String,
     permit: WritePermit,
     pub(super) owner: Arc<LLMAutoscaler>,
     pub(super) name: String,
@@ -103,15 +107,17 @@ impl OwnPodMonitor {
             api: cluster_pod_monitors::api(&writer.client, Some(&namespace)),
             versions: writer.versions.clone(),
             writes: writer.writes.clone(),
+            reads: writer.reads.clone(),
             permit: writer.leases.permit(&namespace),
             owner: owner.clone(),
             name: pod_monitor_name(owner, role),
+            namespace,
         }
     }
 
     /// Reads the object; `None` if it does not exist, or its kind does not.
     pub(super) async fn get(&self) -> Result<Option<ExistingPodMonitor>, CallError> {
-        match within(DEADLINE, self.api.get(&self.name)).await {
+        match self.reads.run(&self.namespace, self.api.get(&self.name)).await {
             Ok(found) => Ok(Some(ExistingPodMonitor::of(&found, &self.owner))),
             Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error),

@@ -24,7 +24,7 @@ use crate::{
         target_state::{TargetState, last_wake_time},
     },
     status::{event_queue::EventQueue, warnings::Warnings, writer::StatusWriter},
-    telemetry::{ConditionState, StateEntry},
+    telemetry::{ConditionState, DecidedEntry, StateEntry},
 };
 
 /// The wait after a failed step; it doubles with each further failure, up to the period.
@@ -57,6 +57,8 @@ pub(super) struct Autoscaler {
     pub(super) read_at: Option<Monotonic>,
     /// Its conditions and sizes among the operator's metrics.
     exposed: StateEntry,
+    /// Its place among those that were decided on, once it has been.
+    pub(super) decided: Option<DecidedEntry>,
     /// Its latest step, for the metrics API.
     latest_step: StepEntry,
     /// Keeps the pods of its namespace known.
@@ -80,6 +82,7 @@ impl Autoscaler {
             _pods: context.sampling.pods.follow(&namespace),
             latest_step: context.latest_steps.add(AutoscalerKey::of(&object)),
             exposed: context.telemetry.add_autoscaler(namespace, object.name_any()),
+            decided: None,
             problem: None,
             roles: Vec::new(),
             config: Config { roles: Vec::new(), shared: None },

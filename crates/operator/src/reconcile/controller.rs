@@ -37,6 +37,8 @@ pub(crate) async fn watch(
     let tasks = Mutex::new(Tasks::new(context.clone()));
     let mut listed = HashSet::new();
     let take = |event| {
+        // To count the tasks at each object of a listing would take the number of them squared.
+        let is_listing = matches!(event, Event::InitApply(_));
         let mut tasks = lock(&tasks);
         match event {
             Event::Init => listed.clear(),
@@ -59,7 +61,9 @@ pub(crate) async fn watch(
                 tasks.remove(&key);
             }
         }
-        context.telemetry.set_autoscalers(tasks.count());
+        if !is_listing {
+            context.telemetry.set_autoscalers(tasks.count());
+        }
     };
     tokio::join!(
         autoscalers.follow(take),

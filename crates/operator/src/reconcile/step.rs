@@ -110,6 +110,7 @@ impl Autoscaler {
             self.report(&plan, &sights, &done, now);
             if done.end != End::Conflict {
                 self.log_step(&StepEnd::Done(&plan, &done), now);
+                self.decided.get_or_insert_with(|| self.context.telemetry.count_decided());
                 result = if done.end == End::Complete { Ok(()) } else { Err(StepFailed) };
                 break;
             }

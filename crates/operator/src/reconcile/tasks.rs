@@ -3,6 +3,8 @@
 //! An autoscaler that is admitted in a namespace of another copy stands by: its object is followed,
 //! and so are the pods of its namespace, so that its task can begin at once when the Lease comes.
 
+mod serving;
+
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -12,7 +14,7 @@ use std::{
 use kube::{ResourceExt, core::DeserializeGuard};
 use llm_autoscaler_api::{LLMAutoscaler, conditions::ConditionUpdate, time};
 use tokio::{sync::watch, task::AbortHandle};
-use tracing::{info, warn};
+use tracing::warn;
 
 use crate::{
     backoff::Backoff,
@@ -326,84 +328,6 @@ impl Tasks {
 
     fn is_served(&self, key: &Key) -> bool {
         self.served.contains(&self.context.leases.bucket(&key.0))
-    }
-}
-
-/// Leases that come and go.
-impl Tasks {
-    /// Ends the tasks of buckets that are not held any more, or not since the tasks began. Returns
-    /// the buckets that are held and not served yet.
-    pub(super) fn leave_lost(&mut self, held: &[bool]) -> Vec<usize> {
-        let is_held = |bucket: &usize| held.get(*bucket).copied().unwrap_or_default();
-        let leases = &self.context.leases;
-        let mut lost: HashSet<usize> = self.served.iter().copied().collect();
-        lost.retain(|bucket| !is_held(bucket));
-        for (key, admitted) in &mut self.admitted {
-            let (bucket, permit) = (leases.bucket(&key.0), leases.permit(&key.0));
-            let is_over = |task: &mut Task| !is_held(&bucket) || task.term != permit.endings();
-            if let Some(task) = admitted.task.take_if(is_over) {
-                self.ending.push(task.handle.clone());
-                lost.insert(bucket);
-            }
-        }
-        for bucket in lost {
-            self.served.remove(&bucket);
-            let mut namespaces = self.admitted.keys().map(|(namespace, _)| namespace);
-            let one = namespaces.find(|namespace| leases.bucket(namespace) == bucket);
-            let holder = one.and_then(|namespace| leases.holder(namespace));
-            info!(bucket, holder, "this copy of the operator stands by");
-        }
-        (0..held.len()).filter(|bucket| is_held(bucket) && !self.served.contains(bucket)).collect()
-    }
-
-    /// Returns whether tasks that were ended still run: what they hold is not free yet.
-    pub(super) fn are_ending(&mut self) -> bool {
-        self.ending.retain(|handle| !handle.is_finished());
-        !self.ending.is_empty()
-    }
-
-    /// Takes over a later version of an autoscaler that is known. Others are told by the watch.
-    pub(super) fn refresh(&mut self, object: DeserializeGuard<LLMAutoscaler>) {
-        let key = key(&object);
-        let Ok(mut object) = object.0 else { return };
-        intake::trim(&mut object);
-        if !intake::fits(&object) {
-            // The watch tells of it, too.
-            return;
-        }
-        let Some(known) = self.object(&key) else { return };
-        if known.uid() != object.uid() || !is_outdated(&known, &object) {
-            return;
-        }
-        let object = Arc::new(object);
-        if let Some(admitted) = self.admitted.get(&key) {
-            admitted.objects.send_replace(object);
-        } else if let Some(waiting) = self.waiting.get_mut(&key) {
-            waiting.object = object;
-        }
-    }
-
-    /// Serves buckets from now on, which are held: the tasks of their autoscalers begin.
-    pub(super) fn serve(&mut self, buckets: &[usize]) {
-        self.served.extend(buckets);
-        let leases = &self.context.leases;
-        let is_gained = |key: &Key| buckets.contains(&leases.bucket(&key.0));
-        let keys: Vec<Key> = self.admitted.keys().filter(|key| is_gained(key)).cloned().collect();
-        let waiting: Vec<Key> = self.waiting.keys().filter(|key| is_gained(key)).cloned().collect();
-        let refused: Vec<Key> = self.refused.keys().filter(|key| is_gained(key)).cloned().collect();
-        info!(?buckets, autoscalers = keys.len(), "this copy of the operator serves");
-        self.start(&keys);
-        for key in waiting {
-            let Some(waiting) = self.waiting.remove(&key) else { continue };
-            self.suspend(key, waiting.object.clone());
-        }
-        for key in refused {
-            let Some(refused) = self.refused.get(&key) else { continue };
-            let handle = self.report(refused.object.clone(), refused.update.clone());
-            if let Some(refused) = self.refused.get_mut(&key) {
-                refused.handle = Some(handle);
-            }
-        }
     }
 }
 

@@ -18,9 +18,13 @@ use tracing::{debug, warn};
 use crate::{
     clock::Clock,
     cluster::watched_versions::{ObjectState, WatchedVersions},
-    kube_api::{CallError, DEADLINE, patch_as, within, writes::Writes},
+    kube_api::{CallError, DEADLINE, patch_as, reads::Reads, within, writes::Writes},
     lock::lock,
-    scale::{error::TargetError, kinds, view::ScaleLocation},
+    scale::{
+        error::TargetError,
+        kinds,
+        view::{ScaleLocation, ScaleView},
+    },
 };
 
 /// The age at which an answer of discovery is asked for again: a CRD may be installed meanwhile.
@@ -34,6 +38,7 @@ pub(crate) struct ScaleClient {
     versions: WatchedVersions,
     clock: Clock,
     pub(super) writes: Writes,
+    pub(super) reads: Reads,
     kinds: Mutex<DiscoveredKinds>,
     /// The refusals that were logged, with the time of each.
     logged: Mutex<HashMap<String, Monotonic>>,
@@ -53,9 +58,10 @@ impl ScaleClient {
         client: Client,
         versions: WatchedVersions,
         clock: Clock,
-        writes: Writes,
+        (reads, writes): (Reads, Writes),
     ) -> Self {
-        Self { client, versions, clock, writes, kinds: Mutex::default(), logged: Mutex::default() }
+        let (kinds, logged) = (Mutex::default(), Mutex::default());
+        Self { client, versions, clock, writes, reads, kinds, logged }
     }
 
     /// Returns whether the object that a target's size is written to is known to be as it was
@@ -69,18 +75,39 @@ impl ScaleClient {
         location: &ScaleLocation,
         resource_version: Option<&str>,
     ) -> bool {
-        let (Some(resource_version), name) = (resource_version, &*target.name) else {
-            return false;
-        };
-        if matches!(location, ScaleLocation::Adapter(_)) {
-            return false;
-        }
-        let key = (target.api_version.clone(), target.kind.clone());
-        let resource = self.kinds().get(&key).map(|known| known.resource.clone());
-        resource.is_some_and(|resource| {
+        let name = &*target.name;
+        let Some(resource_version) = resource_version else { return false };
+        self.watched(target, location).is_some_and(|resource| {
             let object = ObjectState { namespace, name, resource_version };
             self.versions.is_current(&resource, object)
         })
+    }
+
+    /// Returns whether the object that a target's size is written to is known to be as it was
+    /// read, and to have metadata of which nothing needs to be read.
+    pub(crate) async fn is_plain(
+        &self,
+        namespace: &str,
+        target: &ScaleTargetRef,
+        view: &ScaleView,
+    ) -> bool {
+        let (Some(resource_version), Some(resource)) =
+            (view.resource_version.as_deref(), self.watched(target, &view.location))
+        else {
+            return false;
+        };
+        let object = ObjectState { namespace, name: &target.name, resource_version };
+        self.versions.is_plain(&resource, object).await
+    }
+
+    /// Returns the kind of the object that a target's size is written to, where its versions can be
+    /// watched.
+    fn watched(&self, target: &ScaleTargetRef, location: &ScaleLocation) -> Option<ApiResource> {
+        if matches!(location, ScaleLocation::Adapter(_)) {
+            return None;
+        }
+        let key = (target.api_version.clone(), target.kind.clone());
+        self.kinds().get(&key).map(|known| known.resource.clone())
     }
 
     /// Logs that the operator may not read a target's object, every ten minutes at most. Scaling
@@ -111,16 +138,29 @@ impl ScaleClient {
         namespace: &str,
         target: &ScaleTargetRef,
     ) -> Result<Api<DynamicObject>, TargetError> {
-        let resource = self.resource(target).await?;
+        let resource = self.resource(namespace, target).await?;
         Ok(Api::namespaced_with(self.client.clone(), namespace, &resource))
     }
 
-    async fn resource(&self, target: &ScaleTargetRef) -> Result<ApiResource, TargetError> {
+    async fn resource(
+        &self,
+        namespace: &str,
+        target: &ScaleTargetRef,
+    ) -> Result<ApiResource, TargetError> {
         let key = (target.api_version.clone(), target.kind.clone());
-        if let Some(known) = self.kinds().get(&key)
-            && self.clock.monotonic().since(known.at) < MAX_AGE
-        {
-            return Ok(known.resource.clone());
+        let known = || {
+            let kinds = self.kinds();
+            let known = kinds.get(&key)?;
+            let is_fresh = self.clock.monotonic().since(known.at) < MAX_AGE;
+            is_fresh.then(|| known.resource.clone())
+        };
+        if let Some(known) = known() {
+            return Ok(known);
+        }
+        let _turn = self.reads.enter(namespace).await;
+        // Of thousands that ask when the operator starts, few do so before one has the answer.
+        if let Some(known) = known() {
+            return Ok(known);
         }
         let resource = self.discover_without_loss(target).await?;
         let found = DiscoveredKind { at: self.clock.monotonic(), resource: resource.clone() };

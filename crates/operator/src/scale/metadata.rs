@@ -7,7 +7,7 @@ use llm_autoscaler_api::{ScaleTargetRef, time, workloads};
 use serde_json::Value;
 
 use crate::scale::{
-    client::{ScaleClient, within_deadline},
+    client::ScaleClient,
     error::TargetError,
     kinds::same_version,
     view::{ScaleLocation, ScaleView},
@@ -29,7 +29,7 @@ impl ScaleClient {
             ScaleLocation::Subresource | ScaleLocation::Role(_) => target,
         };
         let api = self.api(namespace, target).await?;
-        Ok(within_deadline(api.get_metadata(&target.name)).await?.metadata)
+        Ok(self.reads.run(namespace, api.get_metadata(&target.name)).await?.metadata)
     }
 }
 

@@ -15,7 +15,7 @@ use llm_autoscaler_observe::workload::Workload;
 use crate::{
     kube_api::CallError,
     scale::{
-        client::{ScaleClient, patch_params, within_deadline},
+        client::{ScaleClient, patch_params},
         error::TargetError,
         kinds::same_version,
         role_based_group::objects::{Adapter, Group},
@@ -93,7 +93,7 @@ impl ScaleClient {
         target: &ScaleTargetRef,
     ) -> Result<Group, TargetError> {
         let api = self.api(namespace, target).await?;
-        Group::parse(within_deadline(api.get(&target.name)).await?, target)
+        Group::parse(self.reads.run(namespace, api.get(&target.name)).await?, target)
     }
 
     async fn get_adapter(
@@ -102,7 +102,7 @@ impl ScaleClient {
         target: &ScaleTargetRef,
     ) -> Result<Adapter, TargetError> {
         let api = self.api(namespace, target).await?;
-        Adapter::parse(within_deadline(api.get(&target.name)).await?, target)
+        Adapter::parse(self.reads.run(namespace, api.get(&target.name)).await?, target)
     }
 
     /// Writes the size of a role to the scale of its adapter, which has this name.

@@ -6,7 +6,7 @@ use llm_autoscaler_api::{ScaleTargetRef, managers};
 use crate::{
     kube_api::WritePermit,
     scale::{
-        client::{ScaleClient, patch_params, within_deadline},
+        client::{ScaleClient, patch_params},
         error::TargetError,
         kinds,
         view::{ScaleLocation, ScaleView, ScaleWrite},
@@ -31,7 +31,7 @@ impl ScaleClient {
             return self.get_role(namespace, target).await;
         }
         let api = self.api(namespace, target).await?;
-        let scale = within_deadline(api.get_scale(&target.name)).await?;
+        let scale = self.reads.run(namespace, api.get_scale(&target.name)).await?;
         ScaleView::from_subresource(scale, target)
     }
 

@@ -6,9 +6,9 @@
 
 use std::sync::Arc;
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::OwnedSemaphorePermit;
 
-use crate::lanes::Lanes;
+use crate::lanes::{FairLimit, FairPermit, Lanes};
 
 /// The number of such writes that may be in flight at once.
 const IN_FLIGHT: usize = 8;
@@ -23,34 +23,24 @@ pub(crate) struct WriteLimiter(Arc<Limits>);
 
 #[derive(Debug)]
 struct Limits {
-    all: Arc<Semaphore>,
-    namespaces: Lanes,
+    writes: FairLimit,
     events: Lanes,
-}
-
-/// A write counts as in flight until this is dropped.
-pub(crate) struct WriteTurn {
-    _all: Option<OwnedSemaphorePermit>,
-    _namespace: Option<OwnedSemaphorePermit>,
 }
 
 impl Default for WriteLimiter {
     fn default() -> Self {
         Self(Arc::new(Limits {
-            all: Arc::new(Semaphore::new(IN_FLIGHT)),
-            namespaces: Lanes::new(IN_FLIGHT_OF_NAMESPACE),
+            writes: FairLimit::new(IN_FLIGHT, IN_FLIGHT_OF_NAMESPACE),
             events: Lanes::new(EVENTS),
         }))
     }
 }
 
 impl WriteLimiter {
-    /// Waits until a write of this namespace may begin.
-    pub(crate) async fn enter(&self, namespace: &str) -> WriteTurn {
-        let namespace = self.0.namespaces.enter(namespace).await;
-        // The semaphore is never closed.
-        let all = self.0.all.clone().acquire_owned().await.ok();
-        WriteTurn { _all: all, _namespace: namespace }
+    /// Waits until a write of this namespace may begin. It counts as in flight until the permit is
+    /// dropped.
+    pub(crate) async fn enter(&self, namespace: &str) -> FairPermit {
+        self.0.writes.enter(namespace).await
     }
 
     /// Lets an event wait until its permit is dropped; `None` if too many of the namespace wait.

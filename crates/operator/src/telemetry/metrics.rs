@@ -91,6 +91,7 @@ pub(super) struct WritingMetrics {
 #[derive(Debug)]
 pub(super) struct ProcessMetrics {
     pub(super) autoscalers: Gauge,
+    pub(super) decided: Gauge,
     pub(super) watch_age: Family<[(&'static str, &'static str); 1], Fraction>,
     pub(super) tasks: Gauge,
     pub(super) panics: Counters,
@@ -247,6 +248,11 @@ impl ProcessMetrics {
     fn register(all: &mut Registry) -> Self {
         Self {
             autoscalers: gauge(all, "autoscalers", "LLMAutoscalers that the operator reconciles"),
+            decided: gauge(
+                all,
+                "autoscalers_decided",
+                "LLMAutoscalers that the operator has decided on since it began to reconcile them",
+            ),
             watch_age: register(
                 all,
                 "watch_age_seconds",

@@ -165,3 +165,19 @@ fn prints_the_cost_of_a_page() {
         }
     }
 }
+
+#[test]
+fn an_autoscaler_is_decided_on_until_it_is_gone() {
+    let telemetry = Telemetry::new(Detail::Totals);
+    let count = |expected: u32| {
+        let line = format!("\nllm_autoscaler_autoscalers_decided {expected}\n");
+        telemetry.open_metrics().contains(&line)
+    };
+    assert!(count(0));
+    let (first, second) = (telemetry.count_decided(), telemetry.count_decided());
+    assert!(count(2));
+    drop(first);
+    assert!(count(1));
+    drop(second);
+    assert!(count(0));
+}

@@ -28,14 +28,15 @@ fn listing(items: &[Value]) -> Answer {
 
 fn versions(api: &StandIn) -> WatchedVersions {
     let clock = Clock::start();
-    WatchedVersions::new(api.client.clone(), None, clock, Supervisor::impatient())
+    let is_plain: IsPlain = |metadata| metadata.owner_references.is_none();
+    WatchedVersions::new((api.client.clone(), is_plain), None, clock, Supervisor::impatient())
 }
 
 #[test]
 fn a_version_is_that_of_one_object() {
     let mut versions = Versions::default();
-    versions.set(state("ns", "a", "7"));
-    versions.set(state("ns", "b", "8"));
+    versions.set(state("ns", "a", "7"), false);
+    versions.set(state("ns", "b", "8"), true);
     // object; known as that
     let table = [
         (state("ns", "a", "7"), true),
@@ -47,7 +48,10 @@ fn a_version_is_that_of_one_object() {
     for (object, expected) in table {
         assert_eq!(versions.has(object), expected, "{object:?}");
     }
-    versions.set(state("ns", "a", "9"));
+    assert!(!versions.has_plain(state("ns", "a", "7")), "its metadata is not plain");
+    assert!(versions.has_plain(state("ns", "b", "8")));
+    assert!(!versions.has_plain(state("ns", "b", "7")), "another version may have an owner");
+    versions.set(state("ns", "a", "9"), true);
     assert!(!versions.has(state("ns", "a", "7")), "it has changed since");
     assert!(versions.has(state("ns", "a", "9")));
     versions.remove("ns", "a");
@@ -75,6 +79,29 @@ async fn an_object_is_current_until_the_watch_tells_of_a_change() {
     assert_eq!(found, [true, false, false, false, false]);
     let asked = api.received(|request| !request.path.starts_with("/apis/apps/v1/statefulsets?"));
     assert!(asked.is_empty(), "{asked:?}");
+}
+
+/// Each of ten thousand targets used to have its metadata read when the operator starts.
+#[tokio::test]
+async fn objects_without_owners_are_plain_once_they_are_listed() {
+    let api = StandIn::start(|request: &Received| {
+        if request.is_watch() {
+            return Answer::Silence(Vec::new());
+        }
+        let mut owned = set("owned", "2");
+        owned["metadata"]["ownerReferences"] =
+            json!([{"apiVersion": "x/v1", "kind": "X", "name": "x", "uid": "x"}]);
+        listing(&[set("plain", "1"), owned])
+    })
+    .await;
+    let (versions, sets) = (versions(&api), stateful_sets());
+    let plain = state("ns", "plain", "1");
+    assert!(!versions.is_plain(&sets, plain).await, "the kind is not watched");
+    versions.is_current(&sets, plain);
+    assert!(versions.is_plain(&sets, plain).await, "the first listing is waited for");
+    assert!(!versions.is_plain(&sets, state("ns", "plain", "0")).await);
+    assert!(!versions.is_plain(&sets, state("ns", "owned", "2")).await);
+    assert!(!versions.is_plain(&sets, state("ns", "unknown", "1")).await);
 }
 
 /// What cannot be watched is read; a permission that is missing is not asked for all the time.

@@ -70,6 +70,7 @@ async fn an_autoscaler_that_panics_says_so_and_begins_again_when_its_spec_change
     })
     .await;
     let context = Arc::new(context(&Config::of_tests(), &api.client, &api.client).unwrap());
+    context.sampling.pods.health().record_failure("no watch".to_owned());
     let (objects, receiver) = watch::channel(object(1, &json!({PANICS: "yes"})));
     let task = run(context.clone(), receiver, Duration::ZERO);
     // It had 43 kB for the report of a panic, as long as the autoscaler existed.
@@ -84,6 +85,24 @@ async fn an_autoscaler_that_panics_says_so_and_begins_again_when_its_spec_change
     assert!(context.telemetry.open_metrics().contains("panics_total{task=\"autoscaler\"} 1\n"));
     drop(objects);
     until("its task to end with its object", || task.is_finished()).await;
+}
+
+/// Each of ten thousand autoscalers used to write that the pods are not known yet, and again that
+/// they are.
+#[tokio::test]
+async fn nothing_is_read_or_reported_while_the_pods_are_listed_for_the_first_time() {
+    let api = StandIn::start(|request: &Received| match request.method.as_str() {
+        "PATCH" => Answer::Json(200, request.body.clone()),
+        _ => Answer::refusal(404),
+    })
+    .await;
+    let context = Arc::new(context(&Config::of_tests(), &api.client, &api.client).unwrap());
+    let (_objects, receiver) = watch::channel(object(1, &json!({})));
+    let _task = context.supervisor.spawn(NAME, run(context.clone(), receiver, Duration::ZERO));
+    tokio::time::sleep(Duration::from_millis(1500)).await;
+    assert_eq!(api.received(|_| true).len(), 0);
+    context.sampling.pods.health().record_failure("pods is forbidden".to_owned());
+    until("it to say so", || ready(&api).as_deref() == Some("PodsUnknown")).await;
 }
 
 #[test]

@@ -32,6 +32,8 @@ fn object(namespace: &str, version: &str, desired: i32) -> DeserializeGuard<LLMA
 
 fn tasks(api: &StandIn, leases: &Leases) -> Tasks {
     let mut context = context(&Config::of_tests(), &api.client, &api.client).unwrap();
+    // No first listing of the pods is under way.
+    context.sampling.pods.health().record_failure("no watch".to_owned());
     context.leases = leases.clone();
     context.status.leases = leases.clone();
     // Nothing looks at the installed CRD here, and a first status would wait for that.
