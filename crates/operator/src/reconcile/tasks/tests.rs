@@ -33,10 +33,10 @@ fn object(namespace: &str, version: &str, desired: i32) -> DeserializeGuard<LLMA
 fn tasks(api: &StandIn, leases: &Leases) -> Tasks {
     let mut context = context(&Config::of_tests(), &api.client, &api.client).unwrap();
     context.leases = leases.clone();
-    context.status.leases = leases.clone();
+    let status = Arc::get_mut(&mut context.status).unwrap();
+    status.leases = leases.clone();
     // Nothing looks at the installed CRD here, and a first status would wait for that.
-    context.status.schema =
-        InstalledSchema::of_tests(api.client.clone(), SchemaDifference::default());
+    status.schema = InstalledSchema::of_tests(api.client.clone(), SchemaDifference::default());
     Tasks::new(Arc::new(context))
 }
 
