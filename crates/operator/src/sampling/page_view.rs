@@ -141,6 +141,11 @@ impl PageView {
         self.pages.len() as u32
     }
 
+    /// Returns the interval at which pages are scraped now; `None` if none is.
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        (!self.pages.is_empty()).then(|| interval(self.config.interval, self.pace))
+    }
+
     /// Sets the frequency of scrapes.
     pub(crate) fn set_pace(&mut self, pace: ScrapePace) {
         if self.pace == pace {

@@ -193,11 +193,19 @@ impl Sources {
 
     /// Returns the number of pods that are scraped.
     pub(crate) fn pod_count(&self) -> u32 {
-        let counts = self.list.iter().filter_map(|source| match &source.kind {
-            SourceKind::OwnPods(pages) | SourceKind::OtherPods(pages, _) => Some(pages.len()),
+        self.pages().map(PageView::len).sum()
+    }
+
+    /// Returns the shortest interval at which pages are scraped now; `None` if none is.
+    pub(crate) fn scrape_interval(&self) -> Option<Duration> {
+        self.pages().filter_map(PageView::interval).min()
+    }
+
+    fn pages(&self) -> impl Iterator<Item = &PageView> {
+        self.list.iter().filter_map(|source| match &source.kind {
+            SourceKind::OwnPods(pages) | SourceKind::OtherPods(pages, _) => Some(pages),
             SourceKind::Prometheus(_) => None,
-        });
-        counts.sum()
+        })
     }
 
     /// Sets the frequency of scrapes, and of queries while the target is at zero.
@@ -224,13 +232,10 @@ impl Sources {
         oldest: Duration,
         now: Monotonic,
     ) -> bool {
-        let mut is_any = false;
-        for source in &self.list {
-            if let SourceKind::OwnPods(pages) = &source.kind {
-                is_any |= pages.demand(&is_chosen, oldest, now);
-            }
-        }
-        is_any
+        self.list.iter().fold(false, |is_any, source| match &source.kind {
+            SourceKind::OwnPods(pages) => pages.demand(&is_chosen, oldest, now) || is_any,
+            SourceKind::OtherPods(..) | SourceKind::Prometheus(_) => is_any,
+        })
     }
 
     /// Returns when one of the other pods has been created, deleted or changed.

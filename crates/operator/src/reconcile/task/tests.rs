@@ -40,6 +40,27 @@ fn ready(api: &StandIn) -> Option<String> {
     Some(ready.reason.clone())
 }
 
+/// A hundred pods that are scraped every 5 s used to cause a step at nearly each scrape.
+#[test]
+fn samples_are_gathered_for_a_part_of_the_interval() {
+    for (pods, interval, expected) in [
+        (0, 0, 10),
+        (1, 1000, 10),
+        (100, 1000, 30),
+        (1000, 1000, 100),
+        (1, 2000, 10),
+        (100, 2000, 50),
+        (1, 5000, 11),
+        (10, 5000, 20),
+        (100, 5000, 100),
+        (100, 15_000, 300),
+        (5000, 15_000, 300),
+    ] {
+        let window = coalesce_window(pods, Duration::from_millis(interval));
+        assert_eq!(window.as_millis(), expected, "{pods} pods, {interval} ms");
+    }
+}
+
 /// Only a restart used to help, and the last status, perhaps `Ready=True`, stayed.
 #[tokio::test]
 async fn an_autoscaler_that_panics_says_so_and_begins_again_when_its_spec_changes() {
