@@ -157,8 +157,8 @@ async fn scrape_repeatedly(context: Arc<ScrapeContext>, page: Arc<ScrapeLoop>) {
         tokio::select! {
             biased;
             () = sleep_until(schedule.next()) => {
-                // A scrape is in a box, so that a page has the memory of one only while it runs, and
-                // not while it waits for its turn.
+                // A scrape is in a box, so that a page has the memory of one only while it runs,
+                // and not while it waits for its turn.
                 let turn = context.permits.enter(&page.key.namespace).await;
                 let ok = Box::pin(scrape(&context, &page, &mut scraper, schedule.next())).await;
                 drop(turn);
