@@ -124,9 +124,11 @@ impl Convert {
     fn tell(&self, report: &Report) -> anyhow::Result<ExitCode> {
         let losses = report.losses();
         if !self.results.strict || losses.is_empty() {
-            let is_check = self.check.is_wanted();
-            let text = if is_check { self.check.compare(report)? } else { report.yaml() };
-            output::print(&text)?;
+            if self.check.is_wanted() {
+                self.check.compare(report, output::print)?;
+            } else {
+                output::print(&report.yaml())?;
+            }
         }
         if losses.is_empty() {
             let has_one = report.conversions.iter().any(|it| it.algorithm.is_some());

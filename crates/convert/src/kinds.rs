@@ -16,7 +16,11 @@ use crate::{
     wva,
 };
 
-/// The kinds that are known.
+/// How a model server of `KServe` is converted.
+const KSERVE: &str = "KServe makes a HorizontalPodAutoscaler or a ScaledObject of it, which can be \
+                      converted, and makes it again once it is deleted: docs/owners.md. To keep it, \
+                      let it follow an LLMAutoscaler: docs/keda.md.";
+/// The kinds that are converted.
 const KNOWN: &str = "HorizontalPodAutoscaler, ScaledObject, TriggerAuthentication, \
                      ClusterTriggerAuthentication, PodAutoscaler, AutoscalingPolicy, \
                      AutoscalingPolicyBinding, VariantAutoscaling, PodMonitor, and ConfigMaps and \
@@ -219,6 +223,9 @@ impl<'a> Source<'a> {
             Kind::Unknown => {
                 root.dismiss();
                 comments.lost("", format!("this kind is not converted. Known are {KNOWN}."));
+                if identity.kind.ends_with("InferenceService") {
+                    comments.note("", KSERVE);
+                }
                 Vec::new()
             }
         }

@@ -193,7 +193,9 @@ fn an_unknown_field_never_vanishes() {
 
 /// Returns whether one comment on the whole document is the reason why it is not converted.
 fn is_skipped(document: &Value) -> bool {
-    let is_other = ["Deployment", "PodMonitor"].iter().any(|kind| document["kind"] == *kind);
+    let is_other = ["Deployment", "LLMInferenceService", "PodMonitor"]
+        .iter()
+        .any(|kind| document["kind"] == *kind);
     is_other || document["metadata"]["ownerReferences"].is_array()
 }
 

@@ -23,8 +23,10 @@ pub mod runner;
 pub mod scenarios;
 mod stage;
 pub mod usage;
+mod user;
 
 pub use cluster::{Cluster, operator_binary};
 pub use installation::Installation;
 pub use operator::{Operator, own_address};
 pub use stage::{SOON, Stage};
+pub use user::{Told, User};

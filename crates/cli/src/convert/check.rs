@@ -44,11 +44,19 @@ impl Check {
         self.wanted
     }
 
-    /// Returns the comparison of each result with its source.
-    pub(super) fn compare(&self, report: &Report) -> anyhow::Result<String> {
+    /// Compares each result with its source. Each part of the text is printed once it is known,
+    /// because a comparison takes seconds.
+    ///
+    /// # Errors
+    /// The profile or the trace cannot be read, or the text cannot be printed.
+    pub(super) fn compare(
+        &self,
+        report: &Report,
+        print: impl Fn(&str) -> anyhow::Result<()>,
+    ) -> anyhow::Result<()> {
         let profile = EngineProfile::named(&self.profile)?;
         let trace = self.trace.as_deref().map(read_trace).transpose()?;
-        let mut text = format!(
+        print(&format!(
             "This is a simulation and no measurement, on the profile {} of docs/simulate.md\n\
              ({} on {}). Replicas start in 120 s. 99 % of the requests are\n\
              promised the first token in 2 s and 0.1 s between tokens. The load is\n{}.\n",
@@ -56,24 +64,22 @@ impl Check {
             profile.model,
             profile.accelerator,
             self.load_words()
-        );
+        ))?;
         if report.conversions.iter().all(|conversion| conversion.objects.is_empty()) {
-            text += "\nNo LLMAutoscaler comes of the input, so nothing is compared.\n";
+            print("\nNo LLMAutoscaler comes of the input, so nothing is compared.\n")?;
         }
         for conversion in &report.conversions {
             for object in &conversion.objects {
                 let object: LLMAutoscaler = serde_json::from_value(object.clone())?;
                 let name = object.metadata.name.clone().unwrap_or_default();
-                let _ = writeln!(text, "\n{} and LLMAutoscaler {name}:", conversion.source);
+                print(&format!("\n{} and LLMAutoscaler {name}:\n", conversion.source))?;
                 match pair(conversion, object.spec, &profile, trace.as_ref()) {
-                    Ok(pair) => text += &pair,
-                    Err(error) => {
-                        let _ = writeln!(text, "not compared: {error:#}");
-                    }
+                    Ok(pair) => print(&pair)?,
+                    Err(error) => print(&format!("not compared: {error:#}\n"))?,
                 }
             }
         }
-        Ok(text)
+        Ok(())
     }
 
     fn load_words(&self) -> String {
@@ -238,4 +244,37 @@ fn table(outcomes: &[Outcome; 2], gpus: f64, notes: &[String]) -> String {
 fn clock(seconds: f64) -> String {
     let seconds = seconds as u64;
     format!("{}:{:02}:{:02}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use llm_autoscaler_convert::Options;
+
+    use super::*;
+
+    #[test]
+    fn the_names_of_a_pair_are_printed_before_it_is_simulated() {
+        let guide = include_str!("../../../../tests/fixtures/convert/guide.yaml");
+        let documents = llm_autoscaler_convert::read("guide.yaml", guide).unwrap();
+        let report = llm_autoscaler_convert::convert(&documents, Options::default()).unwrap();
+        let profile = DEFAULT_PROFILE.to_owned();
+        let check = Check { wanted: true, trace: None, profile };
+        let printed = RefCell::new(Vec::new());
+        // A disk that becomes full ends it, before the second simulation.
+        let result = check.compare(&report, |text| {
+            anyhow::ensure!(printed.borrow().len() < 3, "the disk is full");
+            printed.borrow_mut().push(text.to_owned());
+            Ok(())
+        });
+        assert_eq!(result.unwrap_err().to_string(), "the disk is full");
+        let [header, names, table] = &printed.into_inner()[..] else { panic!("three parts") };
+        assert!(header.starts_with("This is a simulation"), "{header}");
+        assert_eq!(
+            names,
+            "\nHorizontalPodAutoscaler llm-inference-hpa and LLMAutoscaler vllm-inference:\n"
+        );
+        assert!(table.contains("REPLICA-HOURS") && table.contains("sizes differ"), "{table}");
+    }
 }

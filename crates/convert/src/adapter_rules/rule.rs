@@ -118,7 +118,11 @@ impl Rule {
         let filters = filters.iter().map(filter).collect::<Vec<_>>().concat();
         let labels = overrides.iter().map(|(label, resource)| format!("{label} is the {resource}"));
         let labels: Vec<String> = labels.chain(template.clone()).collect();
-        format!("{series},{filters} by {query} ({}).", labels.join(", "))
+        let labels = match &labels[..] {
+            [] => String::new(),
+            labels => format!(" ({})", labels.join(", ")),
+        };
+        format!("{series},{filters} by {query}{labels}.")
     }
 
     /// Returns the series from which the rule makes a metric of this name.
@@ -278,6 +282,19 @@ mod tests {
             query(external),
             "sum(rate(http_requests_total{ns=\"team\",a=\"b\"}[2m])) by ()"
         );
+    }
+
+    #[test]
+    fn a_summary_names_the_labels_of_a_rule_that_has_some() {
+        let summary = |resources: serde_json::Value| {
+            let rule = json!({
+                "seriesQuery": "a", "metricsQuery": "sum(<<.Series>>)", "resources": resources,
+            });
+            super::tests::rule(&rule).unwrap().summary()
+        };
+        let pods = json!({"overrides": {"pod": {"resource": "pods"}}});
+        assert_eq!(summary(pods), "a is the metric a, by sum(<<.Series>>) (pod is the pod).");
+        assert_eq!(summary(json!(null)), "a is the metric a, by sum(<<.Series>>).");
     }
 
     #[test]

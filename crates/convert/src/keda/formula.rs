@@ -33,6 +33,27 @@ pub(super) fn promql(formula: &str, query: impl Fn(&str) -> Option<String>) -> O
     (has_name && is_balanced(&text)).then_some(text)
 }
 
+/// Returns the arguments of a formula that is one maximum, `max(a, b)` or `max([a, b])`, else the
+/// formula. Of several metrics with the same target, the largest value decides as well.
+pub(super) fn largest(formula: &str) -> Vec<&str> {
+    let call = formula.trim().strip_prefix("max").map(str::trim);
+    let Some(list) = call.and_then(|call| within(call, '(', ')')) else { return vec![formula] };
+    let list = within(list, '[', ']').unwrap_or(list);
+    if !is_balanced(list) {
+        return vec![formula];
+    }
+    let mut depth = 0i32;
+    let is_separator = |c: char| {
+        depth += i32::from(c == '(') - i32::from(c == ')');
+        c == ',' && depth == 0
+    };
+    list.split(is_separator).collect()
+}
+
+fn within(text: &str, open: char, close: char) -> Option<&str> {
+    Some(text.strip_prefix(open)?.strip_suffix(close)?.trim())
+}
+
 fn is_balanced(text: &str) -> bool {
     let mut depth = 0i32;
     let is_open = text.chars().all(|c| {
@@ -62,6 +83,22 @@ mod tests {
             ("1 + 2", None),
         ] {
             assert_eq!(promql(formula, query).as_deref(), expected, "{formula}");
+        }
+    }
+
+    #[test]
+    fn a_maximum_is_its_arguments() {
+        let table: [(&str, &[&str]); 7] = [
+            ("max([a, b * 4])", &["a", " b * 4"]),
+            (" max ( a,b )", &["a", "b"]),
+            ("max(a)", &["a"]),
+            ("max((a + b) / 2, max(a, b))", &["(a + b) / 2", " max(a, b)"]),
+            ("max(a) + max(b)", &["max(a) + max(b)"]),
+            ("maximum", &["maximum"]),
+            ("a + b", &["a + b"]),
+        ];
+        for (formula, expected) in table {
+            assert_eq!(largest(formula), expected, "{formula}");
         }
     }
 }

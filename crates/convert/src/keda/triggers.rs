@@ -306,19 +306,29 @@ fn composed(
         let found = asked.iter().find(|asked| asked.name == name && !asked.query.is_empty());
         found.map(|found| format!("sum({})", found.query))
     };
-    let promql = formula::promql(&formula, query);
+    let terms = formula::largest(&formula);
+    let queries: Option<Vec<String>> =
+        terms.iter().map(|term| formula::promql(term, query)).collect();
     let field = modifiers.path().to_owned();
-    let (Some(query), Some(target)) = (promql, target) else {
+    let (Some(queries), Some(target)) = (queries, target) else {
         let text = format!(
-            "{formula}: only + - * / and parentheses over triggers of type prometheus can be \
-             expressed, with a target greater than 0."
+            "{formula}: only + - * / and parentheses over triggers of type prometheus, and the \
+             maximum of such, can be expressed, with a target greater than 0."
         );
         return draft.leave_out(comments, &field, &text);
     };
-    let text =
-        "the formula is one query: each trigger in sum( ), so that their labels do not matter.";
+    let is_one = queries.len() == 1;
+    let parts = if is_one {
+        "the formula is one query"
+    } else {
+        "each part of the maximum is a query with the same target, and the largest decides"
+    };
+    let text = format!("{parts}: each trigger in sum( ), so that their labels do not matter.");
     comments.changed(&field, text);
-    let reading = Reading::Query { query, is_value };
-    let name = "formula".to_owned();
-    draft.metrics.push(Metric { field, name, is_named: true, reading, target });
+    for (index, query) in queries.into_iter().enumerate() {
+        let name = if is_one { "formula".to_owned() } else { format!("formula-{}", index + 1) };
+        let reading = Reading::Query { query, is_value };
+        let target = target.clone();
+        draft.metrics.push(Metric { field: field.clone(), name, is_named: true, reading, target });
+    }
 }

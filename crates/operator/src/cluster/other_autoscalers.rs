@@ -1,10 +1,17 @@
 //! Other autoscalers of the cluster: HorizontalPodAutoscalers, ScaledObjects and PodAutoscalers.
 //!
 //! A target that one of them names is left alone. They are listed every 30 s, once for all
-//! LLMAutoscalers. A kind that is not installed is no obstacle. Neither is one that the operator
-//! may not list, which is logged.
+//! LLMAutoscalers, and at once when an LLMAutoscaler begins to scale a target beside which it only
+//! recommended, or another target. A kind that is not installed is no obstacle. Neither is one that
+//! the operator may not list, which is logged.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use kube::{
     Api, Client, ResourceExt,
@@ -15,20 +22,24 @@ use llm_autoscaler_api::{
     workloads::{self, AUTOSCALER_KINDS, AutoscalerKind, keda},
 };
 use serde::Deserialize;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::{debug, warn};
 
 use crate::kube_api::{CallError, DEADLINE, pages::Pages, scoped_dynamic};
 
 /// The time between two listings.
 const PERIOD: Duration = Duration::from_secs(30);
-/// The time between two listings until every kind has been listed once.
+/// The time between two listings until every kind has been listed once, or while a step waits for a
+/// listing in which no kind fails.
 const FIRST_PERIOD: Duration = Duration::from_secs(2);
+/// The shortest time between two listings, however many are asked for.
+const SHORTEST_PERIOD: Duration = Duration::from_secs(1);
 
 /// The longest name, kind or `apiVersion` of an object that exists, in bytes, and more.
 const LONGEST: usize = 512;
 
-/// The other autoscalers have not been listed yet, so one of them may scale the target.
+/// The other autoscalers have not been listed yet, or not since a change of the mode or of the
+/// target, so one of them may scale it.
 #[derive(Debug, thiserror::Error)]
 #[error(
     "HorizontalPodAutoscalers and other autoscalers could not be listed yet, and one of them may \
@@ -125,51 +136,94 @@ impl Known {
     }
 }
 
+/// The number of a listing, counted from 1. Zero is before all listings.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Listing(u64);
+
+/// What the listings have found.
+#[derive(Clone, Default)]
+struct Latest {
+    /// The latest listing in which no kind failed.
+    listing: Listing,
+    /// The other autoscalers; `None` until every kind has been listed once.
+    all: Option<Arc<[OtherAutoscaler]>>,
+}
+
 /// All other autoscalers of the cluster, as of the latest listing; cheap to clone.
 #[derive(Clone)]
 pub(crate) struct OtherAutoscalers {
     client: Client,
     /// The only namespace that the operator serves; all if absent.
     namespace: Option<String>,
-    /// The latest listing; `None` before the first one.
-    latest: watch::Sender<Option<Arc<[OtherAutoscaler]>>>,
+    latest: watch::Sender<Latest>,
+    /// The number of listings that have begun.
+    begun: Arc<AtomicU64>,
+    /// Asks for a listing before its time.
+    asked: Arc<Notify>,
 }
 
 impl OtherAutoscalers {
     /// Creates the list, which is empty until [`watch`](Self::watch) fills it.
     pub(crate) fn new(client: Client, namespace: Option<String>) -> Self {
-        Self { client, namespace, latest: watch::Sender::new(None) }
+        let (latest, begun, asked) = (watch::Sender::default(), Arc::default(), Arc::default());
+        Self { client, namespace, latest, begun, asked }
+    }
+
+    /// Asks for a listing that begins after this call, and returns it for [`find`](Self::find).
+    pub(crate) fn ask(&self) -> Listing {
+        let next = Listing(self.begun.load(Ordering::SeqCst) + 1);
+        self.asked.notify_one();
+        next
     }
 
     /// Lists the other autoscalers again and again, for the life of the process.
     pub(crate) async fn watch(self) {
         let mut all: [Known; AUTOSCALER_KINDS.len()] = std::array::from_fn(|_| Known::default());
         loop {
+            let listing = Listing(self.begun.fetch_add(1, Ordering::SeqCst) + 1);
+            let mut is_complete = true;
             for (kind, known) in AUTOSCALER_KINDS.iter().zip(&mut all) {
-                self.list(kind, known).await;
+                is_complete &= self.list(kind, known).await;
             }
             let all_listed = all.iter().all(|known| known.is_listed);
             if all_listed {
                 let autoscalers = all.iter().flat_map(|known| known.autoscalers.clone());
-                self.latest.send_replace(Some(autoscalers.collect()));
+                let found = Some(autoscalers.collect());
+                self.latest.send_modify(|latest| {
+                    latest.all = found;
+                    latest.listing = if is_complete { listing } else { latest.listing };
+                });
             }
-            tokio::time::sleep(if all_listed { PERIOD } else { FIRST_PERIOD }).await;
+            let is_awaited = !is_complete && self.latest.receiver_count() > 0;
+            let is_settled = all_listed && !is_awaited;
+            self.wait(if is_settled { PERIOD } else { FIRST_PERIOD }).await;
         }
     }
 
+    /// Waits for the time of the next listing, or until one is asked for.
+    async fn wait(&self, period: Duration) {
+        tokio::time::sleep(SHORTEST_PERIOD).await;
+        // Either way the next listing is due.
+        let _ = tokio::time::timeout(period.saturating_sub(SHORTEST_PERIOD), self.asked.notified())
+            .await;
+    }
+
     /// Updates what is known of one kind. While the kind cannot be listed its autoscalers are kept:
-    /// one that cannot be seen may still scale its target.
-    async fn list(&self, kind: &AutoscalerKind, known: &mut Known) {
+    /// one that cannot be seen may still scale its target. Returns false then, unless the operator
+    /// may not list it.
+    async fn list(&self, kind: &AutoscalerKind, known: &mut Known) -> bool {
         let gvk = GroupVersionKind::gvk(kind.group, kind.version, kind.kind);
         let resource = ApiResource::from_gvk_with_plural(&gvk, kind.plural);
         let api = scoped_dynamic(&self.client, self.namespace.as_deref(), &resource);
         match list(kind, api).await {
             Ok(listed) => {
                 *known = Known::listed(listed);
+                true
             }
             Err(error) if error.status() == Some(404) => {
                 debug!(kind = kind.kind, "the kind is not installed");
                 *known = Known::listed(Vec::new());
+                true
             }
             Err(error) => {
                 if known.is_new(&error.to_string()) {
@@ -178,25 +232,29 @@ impl OtherAutoscalers {
                         "other autoscalers cannot be listed, so their targets are not left alone"
                     );
                 }
-                known.is_listed |= error.status() == Some(403);
+                let is_forbidden = error.status() == Some(403);
+                known.is_listed |= is_forbidden;
+                is_forbidden
             }
         }
     }
 
-    /// Returns another autoscaler that scales one of these objects of a namespace. Waits for the
-    /// first listing, for at most twice the usual deadline.
+    /// Returns another autoscaler that scales one of these objects of a namespace. Waits for every
+    /// kind to be listed, and for the listing `since`, for at most twice the usual deadline.
     ///
     /// # Errors
-    /// There is no first listing yet.
+    /// There is no such listing yet.
     pub(crate) async fn find(
         &self,
         namespace: &str,
         targets: &[ScaleTargetRef],
+        since: Listing,
     ) -> Result<Option<OtherAutoscaler>, Unlisted> {
         let mut latest = self.latest.subscribe();
-        let listed = tokio::time::timeout(2 * DEADLINE, latest.wait_for(Option::is_some)).await;
+        let is_due = |latest: &Latest| latest.all.is_some() && latest.listing >= since;
+        let listed = tokio::time::timeout(2 * DEADLINE, latest.wait_for(is_due)).await;
         let listed = listed.map_err(|_| Unlisted)?.map_err(|_| Unlisted)?;
-        let all = listed.clone().ok_or(Unlisted)?;
+        let all = listed.all.clone().ok_or(Unlisted)?;
         Ok(all.iter().find(|autoscaler| autoscaler.scales(namespace, targets)).cloned())
     }
 }
@@ -214,86 +272,4 @@ async fn list(
 }
 
 #[cfg(test)]
-mod tests {
-    use serde_json::{Value, json};
-
-    use super::*;
-
-    fn object(namespace: &str, name: &str, reference: &Value) -> DynamicObject {
-        let object = json!({
-            "apiVersion": "x/v1", "kind": "X", "metadata": {"namespace": namespace, "name": name},
-            "spec": {"scaleTargetRef": reference},
-        });
-        serde_json::from_value(object).unwrap()
-    }
-
-    fn target(api_version: &str, kind: &str, name: &str) -> ScaleTargetRef {
-        ScaleTargetRef {
-            api_version: api_version.to_owned(),
-            kind: kind.to_owned(),
-            name: name.to_owned(),
-            role: None,
-        }
-    }
-
-    #[test]
-    fn an_error_of_a_listing_is_logged_once() {
-        let mut known = Known::default();
-        let found = ["403", "403", "500", "403"].map(|error| known.is_new(error));
-        assert_eq!(found, [true, false, true, true]);
-        known = Known::listed(Vec::new());
-        assert!(known.is_new("403"), "it was listed in between");
-    }
-
-    #[test]
-    fn a_scaled_object_that_has_stopped_scales_nothing() {
-        let [scaled_object, _, hpa] = &AUTOSCALER_KINDS;
-        let mut paused = object("ns", "so", &json!({"name": "a"}));
-        paused.annotations_mut().insert(keda::PAUSED.to_owned(), "true".to_owned());
-        assert!(OtherAutoscaler::parse(scaled_object, &paused).is_some(), "KEDA has not acted yet");
-        paused.data["status"] = json!({"conditions": [{"type": "Paused", "status": "True"}]});
-        assert!(OtherAutoscaler::parse(scaled_object, &paused).is_none());
-        assert!(OtherAutoscaler::parse(hpa, &paused).is_some(), "it is no ScaledObject");
-    }
-
-    #[test]
-    fn an_autoscaler_scales_the_target_that_it_names() {
-        let [keda, _, hpa] = &AUTOSCALER_KINDS;
-        let full =
-            |name: &str| json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": name});
-        let objects = [
-            (keda, object("ns", "bare", &json!({"name": "bare"}))),
-            (keda, object("ns", "empty", &json!({"apiVersion": "", "kind": "", "name": "empty"}))),
-            (keda, object("ns", "by-keda", &full("a"))),
-            (hpa, object("ns", "keda-hpa-by-keda", &full("a"))),
-            (hpa, object("ns", "by-hpa", &full("b"))),
-            (hpa, object("ns", "nothing", &json!({}))),
-            (hpa, object("elsewhere", "by-hpa", &full("c"))),
-            (hpa, object("ns", "large", &full(&"x".repeat(1 << 20)))),
-        ];
-        let all: Vec<OtherAutoscaler> = objects
-            .iter()
-            .filter_map(|(kind, object)| OtherAutoscaler::parse(kind, object))
-            .collect();
-        assert!(all.iter().all(|autoscaler| autoscaler.name != "large"), "it is not kept");
-        let find = |targets: &[ScaleTargetRef]| {
-            all.iter().find(|autoscaler| autoscaler.scales("ns", targets))
-        };
-        // target; the autoscaler that scales it
-        let table = [
-            (target("apps/v1", "StatefulSet", "a"), Some("by-keda")),
-            (target("apps/v1", "StatefulSet", "b"), Some("by-hpa")),
-            (target("apps/v1", "Deployment", "b"), None),
-            (target("apps/v1", "StatefulSet", "c"), None),
-            (target("apps/v1", "Deployment", "bare"), Some("bare")),
-            (target("apps/v1", "Deployment", "empty"), Some("empty")),
-        ];
-        for (target, expected) in table {
-            let found = find(std::slice::from_ref(&target));
-            assert_eq!(found.map(|found| &*found.name), expected, "{target:?}");
-        }
-        let adapter = target("apps/v1", "StatefulSet", "b");
-        let both = [target("apps/v1", "Deployment", "x"), adapter];
-        assert_eq!(find(&both).map(|found| found.kind), Some(hpa.kind));
-    }
-}
+mod tests;

@@ -185,7 +185,8 @@ impl Role {
             return Ok(owner);
         }
         let objects = metadata::equivalent_references(target, view);
-        match self.context.other_autoscalers.find(&namespace, &objects).await {
+        let others = &self.context.other_autoscalers;
+        match others.find(&namespace, &objects, self.others_since).await {
             Ok(other) => Ok(other.map(Refusal::OtherAutoscaler)),
             Err(unlisted) => {
                 let (update, event) = messages::failed_get_scale(&unlisted.to_string());

@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio::sync::Notify;
 
 use crate::{
+    cluster::other_autoscalers::Listing,
     drain::drainer::{Drainer, open_new_pods},
     ownership::{
         claims::ClaimGuard, manual_changes::SizeTracker, owner_references::OwnerReferences,
@@ -45,6 +46,8 @@ pub(super) struct Role {
     pub(super) refused: Option<ScaleView>,
     pub(super) claim: ClaimGuard,
     pub(super) owners: OwnerReferences,
+    /// The listing of other autoscalers that tells whether one of them scales the target.
+    pub(super) others_since: Listing,
     pub(super) sizes: SizeTracker,
     pub(super) status: RoleStatus,
     pub(super) events: EventQueue,
@@ -78,6 +81,7 @@ impl Role {
             target: None,
             refused: None,
             owners: OwnerReferences::default(),
+            others_since: Listing::default(),
             sizes: SizeTracker::default(),
             events: events.clone(),
             warnings: Vec::new(),
@@ -102,8 +106,13 @@ impl Role {
     ) {
         let is_other_target = config.target != self.config.target;
         self.object = object.clone();
-        if config.mode == Mode::Recommend && !self.recommends() {
-            self.release_drain(self.context.clock.now());
+        match (self.config.mode, config.mode) {
+            (Mode::Recommend, Mode::Recommend) => {}
+            (_, Mode::Recommend) => self.release_drain(self.context.clock.now()),
+            (before, _) if before == Mode::Recommend || is_other_target => {
+                self.others_since = self.context.other_autoscalers.ask();
+            }
+            _ => {}
         }
         self.config = Arc::new(config);
         self.pod_monitor.make_due();

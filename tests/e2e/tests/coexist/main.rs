@@ -11,6 +11,7 @@ mod answers;
 #[path = "../../benches/reaction/chain.rs"]
 mod chain;
 mod copies;
+mod guide;
 mod hpa;
 mod keda;
 mod race;
@@ -41,7 +42,10 @@ async fn main() -> ExitCode {
     };
     // The API is the cluster's, so one operator serves it at a time.
     let first = runner::run_on(options(), vec![(each_second, 1)], async |_| Ok(String::new)).await;
-    let by_default = scenarios! { race::hpa_by_default };
+    let by_default = scenarios! {
+        race::hpa_by_default,
+        guide::the_guides_five_parts_are_replaced,
+    };
     let second = runner::run(by_default, 1).await;
     let keda = scenarios! {
         keda::keda_follows_the_recommendation,

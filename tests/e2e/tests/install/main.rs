@@ -24,6 +24,7 @@ async fn main() -> ExitCode {
         rendered::values_that_contradict_each_other_are_refused,
         rendered::every_flag_can_be_set,
         rendered::roles_are_those_of_config,
+        rendered::components_add_what_values_do,
         rendered::manifests_satisfy_their_schemas,
         chart::release_is_installed_upgraded_and_rolled_back,
         chart::release_of_one_namespace,

@@ -1,6 +1,9 @@
 //! What the chart renders, before anything is installed.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+};
 
 use anyhow::{Context, Result, ensure};
 use llm_autoscaler_e2e::{Stage, operator_binary};
@@ -9,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::{
     objects, schemas,
-    values::{SYSTEM, everything, one_namespace, template},
+    values::{RELEASE, SYSTEM, everything, one_namespace, template},
 };
 
 /// Each pair of values that make no sense together has a message that says what to do.
@@ -134,6 +137,65 @@ pub(crate) async fn roles_are_those_of_config(stage: &Stage) -> Result<String> {
     Ok(format!("{count} roles and bindings"))
 }
 
+/// The component of the external scaler adds to the overlay what the value adds to the chart.
+pub(crate) async fn components_add_what_values_do(stage: &Stage) -> Result<String> {
+    let packaging = Packaging::locate().await?;
+    let chart = async |values: Value| -> Result<BTreeSet<String>> {
+        parts(&objects::parse(&template(stage, &packaging, &values).await?)?)
+    };
+    let values = json!({"externalScaler": {"mode": "TLS"}});
+    let by_value: BTreeSet<_> = &chart(values).await? - &chart(json!({})).await?;
+    let overlay = parts(&objects::parse(&with_components(&packaging, &[]).await?)?)?;
+    let component = with_components(&packaging, &["external-scaler"]).await?;
+    let by_component = &parts(&objects::parse(&component)?)? - &overlay;
+    ensure!(by_component == by_value, "{by_component:#?} instead of {by_value:#?}");
+    // Four arguments; the port of the pod and that of the Service; a volume and its place.
+    ensure!(by_value.len() == 8, "{by_value:#?}");
+    Ok(format!("{} parts", by_value.len()))
+}
+
+/// Returns the arguments, ports and volumes of the operator and of its Service.
+fn parts(objects: &[Value]) -> Result<BTreeSet<String>> {
+    let deployments = objects::of_kind(objects, "Deployment");
+    let pod = &deployments.first().context("no Deployment")?["spec"]["template"]["spec"];
+    let container = &pod["containers"][0];
+    let service = objects::of_kind(objects, "Service")
+        .into_iter()
+        .find(|service| service["metadata"]["name"] == RELEASE);
+    let service = service.context("no Service")?;
+    let lists = [
+        ("argument", &container["args"]),
+        ("port", &container["ports"]),
+        ("mount", &container["volumeMounts"]),
+        ("volume", &pod["volumes"]),
+        ("port of the Service", &service["spec"]["ports"]),
+    ];
+    let each = |(list, values): (&str, &Value)| -> Vec<String> {
+        let values = values.as_array().into_iter().flatten();
+        values.map(|value| format!("{list} {value}")).collect()
+    };
+    Ok(lists.into_iter().flat_map(each).collect())
+}
+
+/// Builds config/default with components of config, as docs/metrics-api.md says.
+async fn with_components(packaging: &Packaging, components: &[&str]) -> Result<String> {
+    let folder = packaging.folder().join("kustomization");
+    std::fs::create_dir_all(&folder)?;
+    let folder = folder.canonicalize()?;
+    // Paths of a kustomization are relative.
+    let root: PathBuf = folder.components().skip(1).map(|_| "..").collect();
+    let config = root.join(repository().canonicalize()?.strip_prefix("/")?).join("config");
+    let components: Vec<_> = components.iter().map(|name| config.join(name)).collect();
+    let kustomization = json!({
+        "apiVersion": "kustomize.config.k8s.io/v1beta1",
+        "kind": "Kustomization",
+        "resources": [config.join("default")],
+        "components": components,
+    });
+    std::fs::write(folder.join("kustomization.yaml"), kustomization.to_string())?;
+    packaging.kustomize(folder).await
+}
+
 /// Everything that can be rendered is valid by the schemas of the API server, without a field that
 /// they do not name; Helm's own checks pass.
 pub(crate) async fn manifests_satisfy_their_schemas(stage: &Stage) -> Result<String> {
@@ -166,6 +228,7 @@ pub(crate) async fn manifests_satisfy_their_schemas(stage: &Stage) -> Result<Str
     for overlay in ["default", "ha", "namespaced", "samples"] {
         texts.push(packaging.kustomize(repository().join("config").join(overlay)).await?);
     }
+    texts.push(with_components(&packaging, &["metrics-api", "external-scaler"]).await?);
     let mut count = 0;
     for text in &texts {
         let all = objects::parse(text)?;

@@ -4,10 +4,9 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use llm_autoscaler_e2e::{SOON, Stage, operator_binary};
+use llm_autoscaler_e2e::{SOON, Stage, User};
 use llm_autoscaler_testbed::{engine::Page, repository, wait};
 use serde_json::{Value, json};
-use tokio::process::Command;
 
 use crate::scene;
 
@@ -29,15 +28,15 @@ pub(crate) async fn every_command_of_the_page(stage: &Stage) -> Result<String> {
     let page = fs::read_to_string(repository().join(PAGE))?;
     let examples = examples(&page)?;
     ensure!(examples.len() >= FEWEST, "only {} commands were found", examples.len());
-    let folder = stage.folder()?;
-    five_parts(stage, &folder).await?;
+    let user = User::of(stage)?;
+    five_parts(stage, user.folder()).await?;
     let mut is_agreed = false;
     for example in &examples {
         if example.command.starts_with("llm-autoscaler migrate") && !is_agreed {
             scene::until_agreed_on(stage, TARGET.0, TARGET.1).await?;
             is_agreed = true;
         }
-        run(stage, &folder, example).await.with_context(|| example.command.clone())?;
+        run(&user, example).await.with_context(|| example.command.clone())?;
         ensure!(stage.replicas(TARGET.0).await? == TARGET.1, "{}: another size", example.command);
     }
     Ok(format!("{} commands", examples.len()))
@@ -85,27 +84,8 @@ fn examples(page: &str) -> Result<Vec<Example>> {
     Ok(found)
 }
 
-async fn run(stage: &Stage, folder: &Path, example: &Example) -> Result<()> {
-    let kubeconfig = folder.join("user.kubeconfig");
-    let mut config: Value = serde_json::from_slice(&fs::read(stage.control_plane().kubeconfig())?)?;
-    config["contexts"][0]["context"]["namespace"] = json!(stage.namespace);
-    fs::write(&kubeconfig, config.to_string())?;
-    let ours = operator_binary()?;
-    let ours = ours.parent().context("the binary has no folder")?;
-    let kubectl = stage.control_plane().kubectl_path();
-    let kubectl = kubectl.parent().context("kubectl has no folder")?;
-    let path = std::env::var("PATH").unwrap_or_default();
-    let path = format!("{}:{}:{path}", ours.display(), kubectl.display());
-    let output = Command::new("bash")
-        .args(["-o", "pipefail", "-c", &example.command])
-        .current_dir(folder)
-        .env("PATH", path)
-        .env("KUBECONFIG", kubeconfig)
-        .kill_on_drop(true)
-        .output()
-        .await?;
-    let [told, failed] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
-    ensure!(output.status.success(), "{told}{failed}");
+async fn run(user: &User, example: &Example) -> Result<()> {
+    let told = user.run(&example.command).await?.output;
     let lines: Vec<&str> = told.lines().map(str::trim_end).collect();
     ensure!(is_like(&lines, &example.output), "it printed\n{told}");
     Ok(())

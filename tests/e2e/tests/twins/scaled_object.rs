@@ -12,6 +12,7 @@ use chrono::Utc;
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::api::PostParams;
 use llm_autoscaler_e2e::{Cluster, SOON, Stage};
+use llm_autoscaler_testbed::wait;
 use serde_json::{Value, json};
 
 use crate::beside::{both, hpa, queue, set_mode, writes};
@@ -19,7 +20,7 @@ use crate::beside::{both, hpa, queue, set_mode, writes};
 /// The name of the scenario.
 pub(crate) const NAME: &str = "recommendation_beside_a_scaled_object";
 
-/// The time for which the switch may keep the status of the mode before: one write of it.
+/// The time of a switch: other autoscalers are listed once, and the status is written once.
 const AT_ONCE: Duration = Duration::from_secs(5);
 
 /// Only the status is written, with both numbers. The switch ends the recommendation at once,
@@ -48,12 +49,19 @@ pub(crate) async fn run(cluster: &Arc<Cluster>) -> Result<()> {
     let only = ["llmautoscalers/status", "events"];
     ensure!(written.iter().all(|(_, resource)| only.contains(&&**resource)), "{written:?}");
 
-    // The HPA goes with its owner.
+    set_mode(&stage, "Recommend").await?;
+    stage.until_condition("a", "Recommending", "True", "RecommendMode").await?;
+    // The HPA goes with its owner. The switch looks for both at once, and not at the next listing.
     let delete = ["-n", &stage.namespace, "delete", "scaledobjects.keda.sh/a"];
     stage.control_plane().kubectl(delete).await?;
+    wait::until("the HPA to be gone", SOON, async || {
+        let hpa = stage.api::<HorizontalPodAutoscaler>().get_opt("keda-hpa-a").await?;
+        Ok(hpa.is_none().then_some(()))
+    })
+    .await?;
     queue(&stage, 25);
-    // The other autoscalers of the cluster are listed every 30 s.
-    stage.until_replicas("a", 3, Duration::from_mins(1)).await
+    set_mode(&stage, "Scale").await?;
+    stage.until_replicas("a", 3, AT_ONCE).await
 }
 
 /// Creates a ScaledObject, and the HPA that KEDA makes of one.
