@@ -4,6 +4,7 @@ mod access;
 mod advice;
 mod behavior;
 mod drain;
+mod made;
 mod metric;
 mod replica;
 mod role;
@@ -224,8 +225,9 @@ fn metrics(
     spec: &LLMAutoscalerSpec,
     sources: &[SourceConfig],
 ) -> Result<(Vec<MetricConfig>, Vec<MetricPolicy>), SpecError> {
-    let mut metrics: Vec<MetricConfig> = Vec::with_capacity(spec.metrics.len() + 1);
-    let mut targets = Vec::with_capacity(spec.metrics.len() + 1);
+    let count = spec.metrics.len() + usize::from(spec.slo.is_some());
+    let mut metrics: Vec<MetricConfig> = Vec::with_capacity(count);
+    let mut targets = Vec::with_capacity(count);
     if let Some(slo) = &spec.slo {
         let (config, target) = slo::stand_in(slo, spec.engine.0, sources)?;
         metrics.push(config);

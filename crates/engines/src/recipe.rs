@@ -1,5 +1,7 @@
 //! Recipes: how one quantity is read from one page, whatever the engine.
 
+use std::sync::Arc;
+
 use crate::{
     kind::{Fold, Kind},
     labels::{LabelRule, LabelSet, label_text, matches},
@@ -29,7 +31,12 @@ use crate::{
 /// # Ok::<(), PageError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Recipe {
+pub struct Recipe(Arc<Parts>);
+
+/// The content of a recipe. Clones share it: a kilobyte and more, of which each target has several
+/// dozens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Parts {
     kind: Kind,
     terms: Vec<Vec<Selector>>,
     fold: Fold,
@@ -149,45 +156,50 @@ impl Recipe {
     /// Returns the sum of both recipes, with the kind of the first.
     #[must_use]
     pub fn plus(self, other: Self) -> Self {
-        let terms = self.terms.into_iter().chain(other.terms).collect();
-        let Self { kind, fold, repeat_labels, absence, .. } = self;
-        Self { repeat_labels, absence, ..Self::new(kind, terms, fold) }
+        let Parts { kind, terms, fold, repeat_labels, absence, .. } = self.into_parts();
+        let terms = terms.into_iter().chain(other.into_parts().terms).collect();
+        Self::of(Parts { repeat_labels, absence, ..Parts::new(kind, terms, fold) })
     }
 
     /// Returns the sum of `terms`, each a list of alternatives.
     pub(crate) fn new(kind: Kind, terms: Vec<Vec<Selector>>, fold: Fold) -> Self {
-        let primary = terms.iter().filter_map(|alternatives| alternatives.first());
-        let names: Vec<&str> = primary.map(|selector| selector.name.as_str()).collect();
-        let name = names.join("+");
-        Self { kind, terms, fold, repeat_labels: Vec::new(), absence: Absence::Unknown, name }
+        Self::of(Parts::new(kind, terms, fold))
+    }
+
+    fn of(parts: Parts) -> Self {
+        Self(Arc::new(parts))
+    }
+
+    fn into_parts(self) -> Parts {
+        Arc::unwrap_or_clone(self.0)
     }
 
     /// Declares that series which differ only in these labels repeat each other. They count once,
     /// by the highest of their finite values.
     #[must_use]
     pub fn with_repeat_labels(self, labels: impl IntoIterator<Item = String>) -> Self {
-        Self { repeat_labels: labels.into_iter().collect(), ..self }
+        Self::of(Parts { repeat_labels: labels.into_iter().collect(), ..self.into_parts() })
     }
 
     /// Declares what a page without one of its series means.
     #[must_use]
     pub fn with_absence(self, absence: Absence) -> Self {
-        Self { absence, ..self }
+        Self::of(Parts { absence, ..self.into_parts() })
     }
 
     /// Returns what a page without one of its series means.
-    pub const fn absence(&self) -> &Absence {
-        &self.absence
+    pub fn absence(&self) -> &Absence {
+        &self.0.absence
     }
 
     /// Returns the kind of its series.
-    pub const fn kind(&self) -> Kind {
-        self.kind
+    pub fn kind(&self) -> Kind {
+        self.0.kind
     }
 
     /// Returns the name for messages and events: the newest name of each term, joined by `+`.
     pub fn series_name(&self) -> &str {
-        &self.name
+        &self.0.name
     }
 
     /// Returns the name for messages if one term was read under another of its names. `alternative`
@@ -209,21 +221,21 @@ impl Recipe {
                 found.is_of_another_program() && self.name_at(index, used).is_some_and(alike);
             (term == index || is_alike).then_some(used)
         };
-        let terms = 0..self.terms.len();
+        let terms = 0..self.0.terms.len();
         let names = terms.filter_map(|index| self.name_at(index, place(index).unwrap_or_default()));
         names.map(|selector| selector.name.as_str()).collect()
     }
 
     fn name_at(&self, term: usize, alternative: usize) -> Option<&Selector> {
-        self.terms.get(term)?.get(alternative)
+        self.0.terms.get(term)?.get(alternative)
     }
 
     /// Returns the name with every alternative in brackets, for a message that none was found. Each
     /// has the labels that select it. Names of programs built upon the engine, and those that other
     /// programs make of these, are left out.
     pub fn accepted_names(&self) -> String {
-        let first = self.terms.iter().filter_map(|term| term.first()).map(Selector::text);
-        let others = self.terms.iter().flat_map(|term| term.iter().skip(1));
+        let first = self.0.terms.iter().filter_map(|term| term.first()).map(Selector::text);
+        let others = self.0.terms.iter().flat_map(|term| term.iter().skip(1));
         let is_own = |name: &&Selector| !name.is_respelled && name.standing != Standing::Preferred;
         let others = others.filter(is_own).map(Selector::text);
         let (first, others): (Vec<_>, Vec<_>) = (first.collect(), others.collect());
@@ -236,23 +248,23 @@ impl Recipe {
 
     /// Returns the summands. Each is a list of alternatives, of which the first on the page counts.
     pub fn terms(&self) -> &[Vec<Selector>] {
-        &self.terms
+        &self.0.terms
     }
 
     /// Returns how several series that match one selector become one number.
-    pub const fn fold(&self) -> Fold {
-        self.fold
+    pub fn fold(&self) -> Fold {
+        self.0.fold
     }
 
     /// Returns the labels by which series repeat each other.
     pub fn repeat_labels(&self) -> &[String] {
-        &self.repeat_labels
+        &self.0.repeat_labels
     }
 
     /// Returns the families that are read, with those that prove that there was no request yet; a
     /// histogram's with `_bucket`. A family may be there twice.
     pub fn families(&self) -> impl Iterator<Item = String> {
-        let proofs = match &self.absence {
+        let proofs = match &self.0.absence {
             Absence::ZeroBeforeRequests(proofs) => &proofs[..],
             Absence::Unknown | Absence::Usual | Absence::LeftOut | Absence::Zero => &[],
         };
@@ -262,9 +274,18 @@ impl Recipe {
         let proofs =
             proofs.flat_map(|proof| proof.zero.iter().chain(&proof.present).chain(&proof.without));
         let proofs = proofs.map(|series| series.name.clone());
-        let own = self.terms.iter().flatten().map(|selector| self.kind.family(&selector.name));
-        let divisors = self.terms.iter().flatten().filter_map(|term| term.scale.over.clone());
+        let own = self.0.terms.iter().flatten().map(|selector| self.0.kind.family(&selector.name));
+        let divisors = self.0.terms.iter().flatten().filter_map(|term| term.scale.over.clone());
         own.chain(divisors).chain(proofs)
+    }
+}
+
+impl Parts {
+    fn new(kind: Kind, terms: Vec<Vec<Selector>>, fold: Fold) -> Self {
+        let primary = terms.iter().filter_map(|alternatives| alternatives.first());
+        let names: Vec<&str> = primary.map(|selector| selector.name.as_str()).collect();
+        let name = names.join("+");
+        Self { kind, terms, fold, repeat_labels: Vec::new(), absence: Absence::Unknown, name }
     }
 }
 

@@ -54,7 +54,7 @@ pub struct Track {
     /// True if the latest page had the quantity.
     present: bool,
     /// The latest sample of the quantity, and its time.
-    latest: Option<(Nanos, Value)>,
+    latest: Option<(Nanos, Latest)>,
     /// The window, if there is one and it has begun. Most quantities have none.
     past: Option<Box<Past>>,
 }
@@ -62,6 +62,13 @@ pub struct Track {
 /// A time in nanoseconds: 584 years at most. It takes half of the memory of a [`Duration`], of
 /// which thousands of pages have hundreds each.
 type Nanos = u64;
+
+/// A sample that is there. Thousands of pages have several each, and most are numbers.
+#[derive(Clone, Debug)]
+enum Latest {
+    Number(f64),
+    Buckets(Box<Buckets>),
+}
 
 /// The known part of a window.
 #[derive(Clone, Debug, Default)]
@@ -129,21 +136,25 @@ impl Track {
     }
 
     fn set_latest(&mut self, at: Nanos, value: &Value) {
-        match &mut self.latest {
-            Some(latest) => {
-                latest.0 = at;
-                latest.1.clone_from(value);
+        match (value, &mut self.latest) {
+            (Value::Absent, _) => {}
+            (Value::Number(now), latest) => *latest = Some((at, Latest::Number(*now))),
+            (Value::Buckets(now), Some((since, Latest::Buckets(known)))) => {
+                *since = at;
+                Buckets::clone_from(known, now);
             }
-            None => self.latest = Some((at, value.clone())),
+            (Value::Buckets(now), latest) => {
+                *latest = Some((at, Latest::Buckets(Box::new(now.clone()))));
+            }
         }
     }
 
     /// Adds the step from the latest sample to this one to the last segment.
     fn accumulate(&mut self, page_before: Nanos, at: Nanos, value: &Value) {
         let (since, latest) = match &self.latest {
-            Some((since, latest)) => (*since, latest),
+            Some((since, latest)) => (*since, Some(latest)),
             // A counter that the previous page did not have has started at zero since then.
-            None => (page_before, &Value::Absent),
+            None => (page_before, None),
         };
         let segments = &mut self.past.get_or_insert_default().segments;
         let is_other = |segment: &Segment| segment.has_other_bounds(value);
@@ -158,20 +169,20 @@ impl Track {
         let Some(segment) = segments.back_mut() else { return };
         let elapsed = at.saturating_sub(since);
         match (value, latest) {
-            (Value::Number(now), Value::Number(_)) if self.kind == Kind::Gauge => {
+            (Value::Number(now), Some(Latest::Number(_))) if self.kind == Kind::Gauge => {
                 let stands_for = elapsed.min(self.gap);
                 segment.add(now * seconds(stands_for));
                 segment.time = segment.time.saturating_add(stands_for);
             }
             (Value::Number(_), _) if self.kind == Kind::Gauge => {}
             (Value::Number(now), latest) => {
-                let before = if let Value::Number(before) = latest { *before } else { 0.0 };
+                let before = if let Some(Latest::Number(before)) = latest { *before } else { 0.0 };
                 segment.add(if *now < before { *now } else { now - before });
                 segment.time = segment.time.saturating_add(elapsed);
             }
             (Value::Buckets(now), latest) => {
                 let before = match latest {
-                    Value::Buckets(before) if has_grown(before, now) => Some(before),
+                    Some(Latest::Buckets(before)) if has_grown(before, now) => Some(&**before),
                     _ => None,
                 };
                 segment.add_buckets(now, before);
@@ -225,13 +236,13 @@ impl Track {
         let is_latest = self.kind == Kind::Gauge || self.window == 0;
         match &self.latest {
             Some((_, latest)) if self.present && is_latest && elapsed == 0.0 => {
-                out.clone_from(latest);
+                latest.value_into(out);
             }
-            Some((_, Value::Number(_))) if self.present && elapsed > 0.0 => {
+            Some((_, Latest::Number(_))) if self.present && elapsed > 0.0 => {
                 let sum = self.past.as_ref().map_or(0.0, |past| past.sum);
                 *out = Value::Number(sum / elapsed);
             }
-            Some((_, Value::Buckets(latest))) if self.present && elapsed > 0.0 => {
+            Some((_, Latest::Buckets(latest))) if self.present && elapsed > 0.0 => {
                 let buckets = 0..latest.bounds().len();
                 let counts = buckets.map(|index| self.bucket(index)).collect();
                 *out = Value::Buckets(Buckets::from_parts(latest.bounds().to_vec(), counts));
@@ -249,7 +260,7 @@ impl Track {
     /// window. It grows with the number of buckets of a histogram.
     pub fn memory(&self) -> usize {
         let numbers = match &self.latest {
-            Some((_, Value::Buckets(latest))) => 2 * latest.bounds().len(),
+            Some((_, Latest::Buckets(latest))) => 2 * latest.bounds().len(),
             _ => 0,
         };
         let buckets = self.segments().filter(|segment| !segment.buckets.is_empty());
@@ -271,6 +282,16 @@ impl Track {
 
     fn segments(&self) -> impl Iterator<Item = &Segment> {
         self.past.iter().flat_map(|past| &past.segments)
+    }
+}
+
+impl Latest {
+    fn value_into(&self, out: &mut Value) {
+        match (self, out) {
+            (Self::Buckets(latest), Value::Buckets(out)) => out.clone_from(latest),
+            (Self::Buckets(latest), out) => *out = Value::Buckets((**latest).clone()),
+            (Self::Number(latest), out) => *out = Value::Number(*latest),
+        }
     }
 }
 

@@ -57,7 +57,7 @@ pub struct Pod {
     /// The state of its readiness gate, and of its removal.
     pub service: ServiceState,
     /// The RoleInstance that controls it.
-    pub role_instance: Option<RoleInstance>,
+    pub role_instance: Option<Box<RoleInstance>>,
     /// The creation time.
     pub created: DateTime<Utc>,
     /// The times between which it exists.
@@ -105,7 +105,7 @@ impl Pod {
             restarts: restarts(pod),
             is_scheduled: pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some()),
             service,
-            role_instance: RoleInstance::of(pod),
+            role_instance: RoleInstance::of(pod).map(Box::new),
             created: created.map(time::from_kubernetes).unwrap_or_default(),
             lifetime: Lifetime::of(pod),
             extended_resources: resources::extended(pod).into(),

@@ -36,7 +36,8 @@ const RECORD_EVERY: Duration = Duration::from_mins(1);
 /// The memory of a promise, for one target.
 #[derive(Clone, Debug, Default)]
 pub struct PromiseTracker {
-    slo: Slo,
+    /// What has been learned; `None` without a promise, as most targets are. It takes 9 kB.
+    slo: Option<Box<Slo>>,
     /// The engine that has been learned.
     engine: Option<Engine>,
     /// The part of each request that it was seen to do, since the operator started.
@@ -133,7 +134,7 @@ impl PromiseTracker {
         let LearnedRecord { engine, learned } = record;
         let engine = Engine::ALL.into_iter().find(|known| known.profile().name == engine);
         Self {
-            slo: Slo::restored(learned, now.0.as_secs_f64()),
+            slo: Some(Box::new(Slo::restored(learned, now.0.as_secs_f64()))),
             engine,
             kv_capacity: learned.kv_capacity,
             was_sized: true,
@@ -184,7 +185,8 @@ impl PromiseTracker {
         self.observation.queued = pages::queued(samples);
         self.set_replicas(replicas, observed, &pages.list, now.wall);
         self.has_quorum = has_quorum(&self.observation.replicas);
-        let size = self.slo.step(&self.observation, &config.policy);
+        let slo = self.slo.get_or_insert_default();
+        let size = slo.step(&self.observation, &config.policy);
         self.was_sized |= size.is_ok();
         self.verdict = Some(self.judge(size, pages, &config.policy));
         self.remember(engine, now.monotonic);
@@ -192,7 +194,8 @@ impl PromiseTracker {
 
     /// Records what has been learned, if there is something new.
     fn remember(&mut self, engine: Engine, now: Monotonic) {
-        let rows = self.slo.rows();
+        let Some(slo) = &self.slo else { return };
+        let rows = slo.rows();
         let is_due = self
             .recorded
             .as_ref()
@@ -200,7 +203,7 @@ impl PromiseTracker {
         if !is_due || !self.was_sized {
             return;
         }
-        if let Some(learned) = self.slo.learned() {
+        if let Some(learned) = slo.learned() {
             let engine = engine.profile().name.to_owned();
             let record = LearnedRecord { engine, learned };
             self.recorded = Some(Recorded { record, at: now, rows });
@@ -247,9 +250,10 @@ impl PromiseTracker {
 
     /// Forgets the model, and keeps how long replicas take to start.
     fn forget_engine(&mut self, now: Now) {
-        let starts = self.slo.learned().map(|learned| learned.starts).unwrap_or_default();
+        let learned = self.slo.as_ref().and_then(|slo| slo.learned());
+        let starts = learned.map(|learned| learned.starts).unwrap_or_default();
         let learned = Learned { starts, ..Learned::default() };
-        self.slo = Slo::restored(&learned, now.monotonic.0.as_secs_f64());
+        self.slo = Some(Box::new(Slo::restored(&learned, now.monotonic.0.as_secs_f64())));
         (self.kv_capacity, self.engines, self.was_sized, self.recorded) = (None, None, false, None);
     }
 

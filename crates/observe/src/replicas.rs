@@ -53,7 +53,8 @@ impl Replicas {
                 Some((index, grouping, pod.labels.get(&grouping.label)?.as_str()))
             });
             let group = own.map(|(_, grouping, value)| format!("{}={value}", grouping.label));
-            let alone = ReplicaPods { pods: Vec::new(), reporting_pods: 0, size: None, group };
+            let alone =
+                ReplicaPods { pods: Vec::with_capacity(1), reporting_pods: 0, size: None, group };
             let place = match own {
                 None => list.len(),
                 Some((index, _, value)) => *places.entry((index, value)).or_insert(list.len()),
@@ -72,6 +73,7 @@ impl Replicas {
         }
         state_sizes(&mut list, &grouped_by, groupings);
         leave_out_ended(&mut list, &mut reporting_pods, &mut replica_of_reporting_pod);
+        list.shrink_to_fit();
         // Usually every pod reports; then nothing is copied.
         let reporting_pods = if reporting_pods.len() == members.len() {
             members.clone()

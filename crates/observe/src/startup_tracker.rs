@@ -1,6 +1,9 @@
 //! Start-up times are learned of replicas that were observed from their creation on.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher, RandomState},
+};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use llm_autoscaler_core::StartupTimes;
@@ -16,8 +19,10 @@ const NEW: TimeDelta = TimeDelta::seconds(30);
 pub struct StartupTracker {
     /// The creation times of starting replicas, by the UIDs of their oldest pods.
     starting: HashMap<String, DateTime<Utc>>,
-    /// The UIDs of all replicas of the previous observation.
-    known: HashSet<String>,
+    /// The hashes of the UIDs of all replicas of the previous observation. Two replicas with one
+    /// hash would only mean that a start-up time is not learned.
+    known: HashSet<u64>,
+    hashes: RandomState,
 }
 
 impl StartupTracker {
@@ -30,13 +35,13 @@ impl StartupTracker {
             if ready && let Some(created) = self.starting.remove(uid) {
                 learned.learn(now - created);
             }
-            if !ready && !self.known.contains(uid) && now - created < NEW {
+            if !ready && !self.known.contains(&self.hashes.hash_one(uid)) && now - created < NEW {
                 self.starting.insert(uid.to_owned(), created);
             }
-            known.insert(uid.to_owned());
+            known.insert(self.hashes.hash_one(uid));
         }
         self.known = known;
-        self.starting.retain(|uid, _| self.known.contains(uid));
+        self.starting.retain(|uid, _| self.known.contains(&self.hashes.hash_one(uid)));
     }
 }
 

@@ -234,8 +234,13 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
             namespace(),
             config.monitoring_namespaces.clone(),
         ),
+<<<<<<< HEAD
         pod_monitors: pod_monitor_writer(handles(), (versions.clone(), calls.0.clone())),
         scales: Arc::new(ScaleClient::new(client.clone(), versions, clock, calls)),
+=======
+        pod_monitors: Arc::new(pod_monitor_writer(handles(), versions.clone())),
+        scales: Arc::new(ScaleClient::new(client.clone(), versions, clock, writes.clone())),
+>>>>>>> h-mem22
         catalog: Catalog::default(),
         latest_steps: LatestSteps::default(),
         size_pace: NamespacePace::new(pace::SIZES),
@@ -245,7 +250,7 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
         resource_claims: ResourceClaims::new(client.clone(), clock, config.gpu_resources.clone()),
         gates: PodGates::new(pods, handles()),
         events: Events::new(handles()),
-        status: status_client(handles(), clock, telemetry.clone(), schema.clone()),
+        status: Arc::new(status_client(handles(), clock, telemetry.clone(), schema.clone())),
         schema,
         client: client.clone(),
         clock,

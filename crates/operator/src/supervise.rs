@@ -129,7 +129,8 @@ impl Supervisor {
             let _ = self.call(task, || failed(&panic));
             let wait = restarts.wait();
             warn!(task, seconds = wait.as_secs(), "the task is started again after a wait");
-            tokio::time::sleep(wait).await;
+            // In a box too, because most tasks never wait.
+            Box::pin(tokio::time::sleep(wait)).await;
         }
     }
 
@@ -140,7 +141,8 @@ impl Supervisor {
         task: &'static str,
         work: impl Future<Output = ()> + Send + 'static,
     ) -> AbortHandle {
-        let supervisor = self.clone();
+        // In a box, since a future that is moved into another one has its memory twice.
+        let (supervisor, work) = (self.clone(), Box::pin(work));
         tokio::spawn(async move { drop(supervisor.attempt(task, work).await) }).abort_handle()
     }
 

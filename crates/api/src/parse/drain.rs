@@ -3,9 +3,9 @@
 use std::time::Duration;
 
 use chrono::TimeDelta;
-use llm_autoscaler_engines::{Absence, Engine, Kind, Measure, Recipe, Signal};
+use llm_autoscaler_engines::{Absence, Engine, Kind, Measure, Program, Recipe, Signal};
 
-use super::{SpecError, metric::sum_of};
+use super::{SpecError, made, metric::sum_of};
 use crate::spec::{AbsentSeries, DrainSpec, GaugeSpec};
 
 /// The window over which the latency of requests is measured.
@@ -28,8 +28,8 @@ pub struct DrainConfig {
 /// # Errors
 /// Some of the series count as 0 where they are absent, and others do not.
 pub(super) fn drain(spec: &DrainSpec, engine: Engine) -> Result<DrainConfig, SpecError> {
-    let profile = engine.profile();
-    let measure = |signal, window| Some(Measure { recipe: profile.recipe(signal)?, window });
+    let recipe = |signal| made::recipe(Program::Engine(engine), signal);
+    let measure = |signal, window| Some(Measure { recipe: recipe(signal)?, window });
     let own = sum(spec.request_series.as_deref().unwrap_or_default())?;
     Ok(DrainConfig {
         deadline: TimeDelta::seconds(spec.deadline_seconds.max(1).into()),

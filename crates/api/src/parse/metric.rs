@@ -8,7 +8,7 @@ use llm_autoscaler_engines::{
     TargetType,
 };
 
-use super::{SourceConfig, SpecError};
+use super::{SourceConfig, SpecError, made};
 use crate::{
     AbsentSeries, LabelOperator, LabelRequirement, MetricSpec, Quantity, SeriesSelector,
     SeriesSpec, SeriesType, quantity,
@@ -161,9 +161,9 @@ type Read = (Recipe, Option<&'static SignalDef>);
 /// Returns how a signal is read from each source: by the gateway's table, or by the engine's.
 fn signal_reads(engine: Engine, sources: &[SourceConfig], signal: Signal) -> Vec<Option<Read>> {
     let read = |source: &SourceConfig| {
-        let program = program(engine, source).profile();
-        let def = program.signal(signal)?;
-        Some((program.recipe_of(def), Some(def)))
+        let program = program(engine, source);
+        let def = program.profile().signal(signal)?;
+        Some((made::recipe(program, signal)?, Some(def)))
     };
     sources.iter().map(read).collect()
 }

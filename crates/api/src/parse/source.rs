@@ -1,6 +1,6 @@
 //! `spec.sources` → how to get samples.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use kube::core::Selector;
 use llm_autoscaler_engines::{EngineProfile, Gateway, prometheus::PodLabels};
@@ -41,8 +41,8 @@ pub struct ScrapeConfig {
     pub pods: Option<Selector>,
     /// The gateway that runs in these pods, if it is known.
     pub gateway: Option<Gateway>,
-    /// Credentials and TLS.
-    pub access: Access,
+    /// Credentials and TLS. Whatever uses the source shares them.
+    pub access: Arc<Access>,
 }
 
 /// A source that queries a Prometheus server.
@@ -60,8 +60,8 @@ pub struct PrometheusConfig {
     pub labels: PodLabels,
     /// Labels and values that series must have. They do not apply to queries of the spec.
     pub matchers: BTreeMap<String, String>,
-    /// Credentials and TLS.
-    pub access: Access,
+    /// Credentials and TLS. Whatever uses the source shares them.
+    pub access: Arc<Access>,
 }
 
 impl SourceConfig {
@@ -99,7 +99,12 @@ pub(super) fn sources(spec: &LLMAutoscalerSpec) -> Result<Vec<SourceConfig>, Spe
             _ => Err(SpecError::new(field, "set exactly one of scrape and prometheus")),
         }
     };
-    sources.iter().enumerate().map(source).collect()
+    // One at a time, since a collected list has room for four, of 600 bytes each.
+    let mut all = Vec::with_capacity(sources.len());
+    for next in sources.iter().enumerate() {
+        all.push(source(next)?);
+    }
+    Ok(all)
 }
 
 fn scrape(
@@ -149,7 +154,7 @@ fn scrape(
         timeout: positive(spec.timeout_seconds),
         pods,
         gateway,
-        access,
+        access: Arc::new(access),
     })
 }
 
@@ -215,7 +220,7 @@ fn prometheus(spec: &PrometheusSpec, field: &str) -> Result<PrometheusConfig, Sp
             replicas: spec.replica_labels.as_slice().into(),
         },
         matchers: spec.matchers.clone(),
-        access,
+        access: Arc::new(access),
     })
 }
 

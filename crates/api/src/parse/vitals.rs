@@ -1,12 +1,11 @@
 //! The measures that tell if an engine works, beside the metrics of the spec.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use llm_autoscaler_core::{Deviation, Profile};
 use llm_autoscaler_engines::{Engine, Measure, Recipe, Signal};
+
+use super::made::Made;
 
 /// The time without any progress after which an engine that has requests is wedged.
 ///
@@ -27,25 +26,6 @@ pub struct VitalMeasures {
     /// True if the counters grow only when a request ends, so that the usage of the KV cache is
     /// needed.
     pub at_end: bool,
-}
-
-/// What has been made of the tables of engines. Thousands of autoscalers share it.
-struct Made<T>(Mutex<Vec<(Engine, Option<Arc<T>>)>>);
-
-impl<T> Made<T> {
-    const fn new() -> Self {
-        Self(Mutex::new(Vec::new()))
-    }
-
-    fn get(&self, engine: Engine, build: impl FnOnce() -> Option<T>) -> Option<Arc<T>> {
-        let mut made = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some((_, known)) = made.iter().find(|(made_for, _)| *made_for == engine) {
-            return known.clone();
-        }
-        let new = build().map(Arc::new);
-        made.push((engine, new.clone()));
-        new
-    }
 }
 
 /// Returns the measures that tell if an engine sleeps.

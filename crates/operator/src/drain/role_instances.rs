@@ -269,7 +269,8 @@ mod tests {
         let instances = RoleInstances::new(api.client.clone(), pod_writer);
         let pod = |namespace: &str, uid: &str| {
             let (api_version, name) = ("workloads.x-k8s.io/v1alpha2".to_owned(), "a".to_owned());
-            let role_instance = Some(RoleInstance { api_version, name, uid: uid.to_owned() });
+            let instance = RoleInstance { api_version, name, uid: uid.to_owned() };
+            let role_instance = Some(Box::new(instance));
             let pod = Pod::serving("a-0", "a");
             Pod { namespace: namespace.to_owned(), role_instance, ..pod }
         };

@@ -34,7 +34,7 @@ const SHORTEST: Duration = Duration::from_secs(5);
 pub(crate) struct PodMonitorReconciler {
     /// The name of the target, where it is one of several.
     role: Option<String>,
-    api: PodMonitorWriter,
+    api: Arc<PodMonitorWriter>,
     monitors: ClusterPodMonitors,
     /// The start of the latest reconciliation.
     started: Option<Monotonic>,
@@ -48,7 +48,7 @@ pub(crate) struct PodMonitorReconciler {
 impl PodMonitorReconciler {
     /// Creates a reconciler. `role` is the name of the target, where it is one of several.
     pub(crate) fn new(
-        api: PodMonitorWriter,
+        api: Arc<PodMonitorWriter>,
         monitors: ClusterPodMonitors,
         role: Option<String>,
     ) -> Self {

@@ -43,7 +43,7 @@ pub(crate) struct Context {
     /// The PodMonitors of the cluster.
     pub monitors: ClusterPodMonitors,
     /// Writes the autoscalers' own PodMonitors.
-    pub pod_monitors: PodMonitorWriter,
+    pub pod_monitors: Arc<PodMonitorWriter>,
     /// The scale subresources of the cluster.
     pub scales: Arc<ScaleClient>,
     /// The autoscalers that exist, for the metrics API.
@@ -65,7 +65,7 @@ pub(crate) struct Context {
     /// The recorder of events.
     pub events: Events,
     /// The handles that the writers of statuses share.
-    pub status: StatusClient,
+    pub status: Arc<StatusClient>,
     /// The CRD that is installed.
     pub schema: InstalledSchema,
     /// The operator's own metrics.

@@ -7,8 +7,14 @@ pub(super) const LARGEST: usize = 64 << 10;
 /// The memory that a text takes beside its bytes.
 const PER_TEXT: usize = 32;
 
-/// Removes the metadata that nothing depends on.
+/// Removes the metadata that nothing depends on, and the room for more that lists have.
 pub(super) fn trim(object: &mut LLMAutoscaler) {
+    object.spec.metrics.shrink_to_fit();
+    object.spec.sources.iter_mut().for_each(Vec::shrink_to_fit);
+    if let Some(status) = &mut object.status {
+        status.conditions.shrink_to_fit();
+        status.targets.shrink_to_fit();
+    }
     let metadata = &mut object.metadata;
     metadata.managed_fields = None;
     metadata.labels = None;
@@ -71,7 +77,10 @@ mod tests {
     #[test]
     fn of_the_metadata_only_what_is_needed_is_kept() {
         let mut object = object(&[]);
+        object.spec.metrics.reserve(3);
         trim(&mut object);
+        let metrics = &object.spec.metrics;
+        assert_eq!(metrics.capacity(), metrics.len(), "there is no room for metrics to come");
         assert!(object.is_paused() && object.metadata.generation == Some(7));
         let kept = serde_json::to_string(&object.metadata).unwrap();
         assert!(kept.len() < 200 && kept.contains("\"uid\":\"u\""), "{kept}");

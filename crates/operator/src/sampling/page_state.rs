@@ -74,9 +74,9 @@ pub(crate) struct PageState {
     has_changed: bool,
     measures: Arc<MeasureSet>,
     /// The measures that no scrape extracts, because others are as many as a page may have.
-    refused: HashSet<usize>,
+    refused: Option<Box<Refused>>,
     /// What is known of each measure.
-    known: Vec<Known>,
+    known: Box<[Known]>,
     /// The memory of `known`; `None` before the first scrape.
     memory: Option<Reservation>,
     /// The time of the last valid page.
@@ -86,7 +86,7 @@ pub(crate) struct PageState {
     /// The measures of the latest scrape.
     scraped: Option<Arc<MeasureSet>>,
     /// The error of the latest scrape.
-    error: Option<FetchError>,
+    error: Option<Box<FetchError>>,
     /// The time at which a scrape at once was asked for.
     demanded: Option<Monotonic>,
     /// True if the latest scrape returned a valid page.
@@ -96,6 +96,9 @@ pub(crate) struct PageState {
     /// The place of the first measure of which an absence is explained next.
     next_explained: usize,
 }
+
+/// The addresses of measures that are refused.
+struct Refused(HashSet<usize>);
 
 /// The interval and the timeout that serve all subscribers.
 pub(crate) struct Timing {
@@ -177,7 +180,7 @@ impl PageState {
 
     /// Returns the error of the latest scrape.
     pub(crate) fn error(&self) -> Option<&FetchError> {
-        self.error.as_ref()
+        self.error.as_deref()
     }
 
     /// Returns the engine or gateway that the page resembles, if a measure is absent.
@@ -217,7 +220,7 @@ impl PageState {
     /// Returns true if others have as many measures of the page as it may have, so that this one is
     /// not extracted.
     pub(crate) fn is_refused(&self, measure: &Arc<Measure>) -> bool {
-        self.refused.contains(&address(measure))
+        self.refused.as_ref().is_some_and(|refused| refused.0.contains(&address(measure)))
     }
 
     /// Returns the measures of all subscribers, as the next scrape extracts them: as many of them
@@ -256,7 +259,7 @@ impl PageState {
     /// subscription during the scrape are ignored.
     pub(crate) fn record_scrape(&mut self, result: ScrapeResult<'_>) -> Vec<Arc<Notify>> {
         let ScrapeResult { measures, at, error, page } = result;
-        self.error = error;
+        self.error = error.map(Box::new);
         self.is_latest = page.is_some();
         if let Some(ScrapedPage { bytes, extracts }) = page {
             for (extract, measure) in extracts.iter().zip(&measures.measures) {
@@ -314,7 +317,7 @@ impl PageState {
         let pasts: usize = self.known.iter().map(|known| known.track.memory()).sum();
         let Err(problem) = memory.resize(of_measures(self.known.len()) + pasts) else { return };
         self.forget_pasts();
-        self.error = Some(problem.into());
+        self.error = Some(Box::new(problem.into()));
     }
 
     /// Forgets all pasts, so that their memory is there for others.
@@ -328,7 +331,7 @@ impl PageState {
 
     /// Returns true if there was no memory to read the page into.
     fn has_had_no_turn(&self) -> bool {
-        let error = self.error.as_ref();
+        let error = self.error.as_deref();
         matches!(error, Some(FetchError::Request { problem: FetchProblem::NoTurn(_), .. }))
     }
 
@@ -351,7 +354,8 @@ impl PageState {
         // Memory may be there before the next scrape.
         self.has_changed |= affordable < most;
         let refused = measures.split_off(affordable);
-        self.refused = refused.iter().map(address).collect();
+        let is_any = !refused.is_empty();
+        self.refused = is_any.then(|| Box::new(Refused(refused.iter().map(address).collect())));
         let before = &self.measures;
         if measures.len() == before.measures.len()
             && measures.iter().all(|measure| before.index(measure).is_some())

@@ -88,7 +88,7 @@ impl PageView {
             measures,
             namespace: namespace.into(),
             path: config.path.as_str().into(),
-            access: Arc::new(config.access.clone()),
+            access: config.access.clone(),
             config,
             program,
             pace: ScrapePace::default(),
@@ -343,7 +343,7 @@ mod tests {
             timeout: Duration::from_secs(1),
             pods: None,
             gateway: None,
-            access: Access::default(),
+            access: Arc::default(),
         }
     }
 

@@ -53,8 +53,7 @@ const BILL_EVERY: TimeDelta = TimeDelta::seconds(bill::WRITTEN_EVERY_SECONDS);
 /// The longest time for which a write that was refused as outdated waits for the watch.
 const CHANGE_SEEN_WITHIN: Duration = Duration::from_secs(5);
 
-/// The handles that the writers of all autoscalers share. Cheap to clone.
-#[derive(Clone)]
+/// The handles that the writers of all autoscalers share.
 pub(crate) struct StatusClient {
     /// The client of the API server.
     pub client: Client,
@@ -77,7 +76,7 @@ pub(crate) struct StatusClient {
 /// Writes one autoscaler's status.
 pub(crate) struct StatusWriter {
     /// The status as it should be now.
-    status: LLMAutoscalerStatus,
+    status: Arc<LLMAutoscalerStatus>,
     clock: Clock,
     ledger: Arc<Mutex<Ledger>>,
     /// The latest status that is to be written.
@@ -91,13 +90,13 @@ pub(crate) struct StatusWriter {
 struct Wanted {
     name: String,
     uid: Option<String>,
-    status: LLMAutoscalerStatus,
+    status: Arc<LLMAutoscalerStatus>,
 }
 
 /// The record of what has been written.
 struct Ledger {
     /// The status that the API server has, as far as is known.
-    written: LLMAutoscalerStatus,
+    written: Arc<LLMAutoscalerStatus>,
     /// The beginning of the latest write.
     written_at: Option<Monotonic>,
     has_failed: bool,
@@ -120,14 +119,13 @@ impl Drop for StatusWriter {
 
 impl StatusWriter {
     /// Begins with the status that the object has.
-    pub(crate) fn new(client: &StatusClient, object: &LLMAutoscaler) -> Self {
-        let status = object.status.clone().unwrap_or_default();
+    pub(crate) fn new(client: &Arc<StatusClient>, object: &LLMAutoscaler) -> Self {
+        let status = Arc::new(object.status.clone().unwrap_or_default());
         let (ledger, (wanted, receiver)) =
             (Arc::new(Mutex::new(Ledger::new(status.clone()))), watch::channel(None));
         let namespace = object.namespace().unwrap_or_default();
         let version = Version::of(object);
         let writes = Arc::new(StatusWrites {
-            api: Api::namespaced(client.client.clone(), &namespace),
             namespace,
             client: client.clone(),
             ledger: ledger.clone(),
@@ -153,9 +151,11 @@ impl StatusWriter {
 
     /// Takes over a status. If it differs enough from the last one, it is written in the
     /// background.
-    pub(crate) fn write(&mut self, object: &LLMAutoscaler, status: LLMAutoscalerStatus) {
+    pub(crate) fn write(&mut self, object: &LLMAutoscaler, mut status: LLMAutoscalerStatus) {
+        // It is kept, and twice once it is written.
+        status.conditions.shrink_to_fit();
         let due = lock(&self.ledger).due(&status, self.clock.monotonic());
-        self.status = status;
+        self.status = Arc::new(status);
         if due != Due::No {
             self.wanted.send_replace(Some(Arc::new(Wanted::new(object, self.status.clone()))));
         }
@@ -165,32 +165,31 @@ impl StatusWriter {
 /// Writes a status once, whatever the version of the object is by now, and waits for that. Returns
 /// whether it was written.
 pub(crate) async fn write_once(
-    client: &StatusClient,
+    client: &Arc<StatusClient>,
     object: &LLMAutoscaler,
     status: LLMAutoscalerStatus,
 ) -> bool {
     let namespace = object.namespace().unwrap_or_default();
     let writes = StatusWrites {
-        api: Api::namespaced(client.client.clone(), &namespace),
         namespace,
         client: client.clone(),
-        ledger: Arc::new(Mutex::new(Ledger::new(LLMAutoscalerStatus::default()))),
+        ledger: Arc::new(Mutex::new(Ledger::new(Arc::default()))),
         version: Version::unknown(),
     };
-    writes.write(&Wanted::new(object, status)).await;
+    writes.write(&Wanted::new(object, Arc::new(status))).await;
     let has_failed = lock(&writes.ledger).has_failed;
     !has_failed
 }
 
 impl Wanted {
-    fn new(object: &LLMAutoscaler, status: LLMAutoscalerStatus) -> Self {
+    fn new(object: &LLMAutoscaler, status: Arc<LLMAutoscalerStatus>) -> Self {
         Self { name: object.name_any(), uid: object.uid(), status }
     }
 
     /// Returns the status with no more memory than the budget allows.
     fn within_budget(&self) -> LLMAutoscalerStatus {
         // It belongs to the copy of the operator that gets a call.
-        let mut status = LLMAutoscalerStatus { last_wake_time: None, ..self.status.clone() };
+        let mut status = LLMAutoscalerStatus { last_wake_time: None, ..(*self.status).clone() };
         let bytes = memory::size(&status.targets);
         if bytes > MEMORY_BUDGET {
             let name = &self.name;
@@ -202,7 +201,7 @@ impl Wanted {
 }
 
 impl Ledger {
-    fn new(written: LLMAutoscalerStatus) -> Self {
+    fn new(written: Arc<LLMAutoscalerStatus>) -> Self {
         Self { written, written_at: None, has_failed: false }
     }
 
@@ -271,9 +270,8 @@ impl Version {
 
 /// The writes of one autoscaler's status, one after the other.
 struct StatusWrites {
-    api: Api<LLMAutoscaler>,
     namespace: String,
-    client: StatusClient,
+    client: Arc<StatusClient>,
     ledger: Arc<Mutex<Ledger>>,
     version: Version,
 }
@@ -291,7 +289,8 @@ impl StatusWrites {
                     Due::No => break,
                     Due::In(Duration::ZERO) => {
                         let version = self.version.latest();
-                        if self.write(&latest).await == Outcome::Outdated {
+                        // In a box, so that a writer needs the memory of a write only during one.
+                        if Box::pin(self.write(&latest)).await == Outcome::Outdated {
                             let changed = self.version.changed_from(version.as_ref());
                             let _ = tokio::time::timeout(CHANGE_SEEN_WITHIN, changed).await;
                             continue;
@@ -320,7 +319,8 @@ impl StatusWrites {
         });
         let (params, patch) = (apply_as(managers::STATUS), Patch::Apply(patch));
         lock(&self.ledger).written_at = Some(self.client.clock.monotonic());
-        let call = self.api.patch_status(&wanted.name, &params, &patch);
+        let api = Api::<LLMAutoscaler>::namespaced(self.client.client.clone(), &self.namespace);
+        let call = api.patch_status(&wanted.name, &params, &patch);
         let permit = self.client.leases.permit(&self.namespace);
         let result = self.client.writes.send(WriteKind::Status, &permit, call).await;
         self.record(wanted, result)

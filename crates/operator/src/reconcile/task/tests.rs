@@ -1,5 +1,5 @@
 use kube::ResourceExt;
-use llm_autoscaler_api::conditions;
+use llm_autoscaler_api::{LLMAutoscalerStatus, SourceConfig, TargetConfig, conditions};
 use serde_json::{Value, json};
 
 use super::*;
@@ -34,7 +34,7 @@ fn object(generation: i64, annotations: &Value) -> Arc<LLMAutoscaler> {
 fn ready(api: &StandIn) -> Option<String> {
     let writes = api.received(|request| request.method == "PATCH");
     let status = writes.last()?.body.get("status")?.clone();
-    let status: llm_autoscaler_api::LLMAutoscalerStatus = serde_json::from_value(status).unwrap();
+    let status: LLMAutoscalerStatus = serde_json::from_value(status).unwrap();
     let ready = conditions::find(&status.conditions, ConditionType::Ready)?;
     assert_eq!(ready.status, "False");
     Some(ready.reason.clone())
@@ -116,5 +116,26 @@ fn wake_calls_read_scales_once_a_second() {
     ];
     for (read_at, now, expected) in table {
         assert_eq!(cause_of_wake(read_at.map(at), at(now)), expected, "{read_at:?} {now}");
+    }
+}
+
+/// Ten thousand autoscalers have one of each.
+#[tokio::test]
+async fn an_idle_autoscaler_takes_no_memory_for_what_is_rare() {
+    let api = StandIn::start(|_: &Received| Answer::refusal(404)).await;
+    let context = Arc::new(context(&Config::of_tests(), &api.client, &api.client).unwrap());
+    let (_objects, receiver) = watch::channel(object(1, &json!({})));
+    let autoscaler = Box::new(Autoscaler::new(context, receiver.borrow().clone()));
+    let future = size_of_val(&autoscaler.run(receiver));
+    for (name, bytes, most) in [
+        ("Autoscaler", size_of::<Autoscaler>(), 720),
+        ("Role", size_of::<Role>(), 4800),
+        ("TargetConfig", size_of::<TargetConfig>(), 1640),
+        ("SourceConfig", size_of::<SourceConfig>(), 256),
+        ("LLMAutoscaler", size_of::<LLMAutoscaler>(), 1160),
+        ("LLMAutoscalerStatus", size_of::<LLMAutoscalerStatus>(), 176),
+        ("the future", future, 900),
+    ] {
+        assert!(bytes <= most, "{name}: {bytes} bytes");
     }
 }

@@ -35,10 +35,10 @@ fn tasks(api: &StandIn, leases: &Leases) -> Tasks {
     // No first listing of the pods is under way.
     context.sampling.pods.health().record_failure("no watch".to_owned());
     context.leases = leases.clone();
-    context.status.leases = leases.clone();
+    let status = Arc::get_mut(&mut context.status).unwrap();
+    status.leases = leases.clone();
     // Nothing looks at the installed CRD here, and a first status would wait for that.
-    context.status.schema =
-        InstalledSchema::of_tests(api.client.clone(), SchemaDifference::default());
+    status.schema = InstalledSchema::of_tests(api.client.clone(), SchemaDifference::default());
     Tasks::new(Arc::new(context))
 }
 

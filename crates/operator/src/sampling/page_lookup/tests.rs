@@ -43,7 +43,7 @@ fn config() -> ScrapeConfig {
         timeout: Duration::from_secs(1),
         pods: None,
         gateway: None,
-        access: llm_autoscaler_api::Access::default(),
+        access: Arc::default(),
     }
 }
 

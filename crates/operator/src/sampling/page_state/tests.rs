@@ -1,8 +1,12 @@
 use llm_autoscaler_engines::{Kind, Recipe, exposition::Value};
+use llm_autoscaler_observe::pod::Pod;
 
 use super::*;
 use crate::{
-    sampling::{feed::FeedRegistry, memory::MemoryBudget},
+    sampling::{
+        feed::{Feed, FeedRegistry},
+        memory::MemoryBudget,
+    },
     telemetry::Telemetry,
 };
 
@@ -42,5 +46,19 @@ fn a_page_that_waits_for_memory_in_vain_gives_back_an_outdated_window() {
         [(120_000, no_turn(), window), (120_001, refused(), window), (120_002, no_turn(), 0)]
     {
         assert_eq!(scrape(at, problem), expected, "{at}");
+    }
+}
+
+/// A hundred thousand pages have one of each, and six measures.
+#[test]
+fn a_page_takes_no_memory_for_what_is_rare() {
+    for (name, bytes, most) in [
+        ("Pod", size_of::<Pod>(), 320),
+        ("PageKey", size_of::<PageKey>(), 88),
+        ("Feed", size_of::<Feed<PageKey, PageState>>(), 200),
+        ("PageSubscription", size_of::<PageSubscription>(), 56),
+        ("Known", size_of::<Known>(), 96),
+    ] {
+        assert!(bytes <= most, "{name}: {bytes} bytes");
     }
 }

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use llm_autoscaler_api::{Access, PrometheusConfig};
+use llm_autoscaler_api::PrometheusConfig;
 use llm_autoscaler_core::Monotonic;
 use llm_autoscaler_engines::{
     Measure,
@@ -73,7 +73,7 @@ impl ServerView {
         config: &PrometheusConfig,
         demand: &TargetDemand<'_>,
     ) -> Self {
-        let access: Arc<Access> = Arc::new(config.access.clone());
+        let access = config.access.clone();
         let key = ServerKey {
             url: config.url.clone(),
             labels: config.labels.clone(),

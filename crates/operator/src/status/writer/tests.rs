@@ -44,8 +44,11 @@ fn status(desired: i32, reason: Reason, current: &str) -> LLMAutoscalerStatus {
 fn a_status_is_due_by_what_has_changed() {
     let at = |seconds| Monotonic(Duration::from_secs(seconds));
     let base = status(1, Reason::ReadyForNewScale, "5");
-    let ledger =
-        |has_failed| Ledger { written: base.clone(), written_at: Some(at(100)), has_failed };
+    let ledger = |has_failed| Ledger {
+        written: Arc::new(base.clone()),
+        written_at: Some(at(100)),
+        has_failed,
+    };
     let after = |seconds| Due::In(Duration::from_secs(seconds));
     let urgent = || status(2, Reason::ReadyForNewScale, "5");
     let reason = || status(1, Reason::ScaleDownStabilized, "5");
@@ -91,8 +94,11 @@ fn billed(until: i64, replicas: usize) -> LLMAutoscalerStatus {
 #[test]
 fn a_bill_that_only_goes_on_is_written_twice_an_hour() {
     let at = |seconds| Monotonic(Duration::from_secs(seconds));
-    let ledger =
-        || super::Ledger { written: billed(60, 2), written_at: Some(at(100)), has_failed: false };
+    let ledger = || super::Ledger {
+        written: Arc::new(billed(60, 2)),
+        written_at: Some(at(100)),
+        has_failed: false,
+    };
     // status, second, whether it is written
     let table = [
         (billed(60 + 1799, 2), 1899, Due::No),
@@ -116,8 +122,11 @@ fn a_recommendation_that_is_renewed_is_written() {
             Some(RecommendationStatus { replicas: 1, bill, ..RecommendationStatus::default() });
         status
     };
-    let ledger =
-        super::Ledger { written: recommended(0), written_at: Some(at(100)), has_failed: false };
+    let ledger = super::Ledger {
+        written: Arc::new(recommended(0)),
+        written_at: Some(at(100)),
+        has_failed: false,
+    };
     assert_eq!(ledger.due(&recommended(0), at(400)), Due::No);
     assert_eq!(ledger.due(&recommended(300), at(400)), Due::In(Duration::ZERO));
 }
@@ -134,13 +143,13 @@ fn a_status_that_flaps_with_each_sample_is_written_once_a_second() {
     };
     let conditions = [sizes[0].clone(), stuck];
     for flapping in [sizes, conditions] {
-        let mut ledger = Ledger::new(LLMAutoscalerStatus::default());
+        let mut ledger = Ledger::new(Arc::default());
         let mut writes = 0;
         for sample in 0..600_u32 {
             let now = Monotonic(Duration::from_millis(100) * sample);
             let status = &flapping[sample as usize % 2];
             if ledger.due(status, now) == Due::In(Duration::ZERO) {
-                (ledger.written, ledger.written_at) = (status.clone(), Some(now));
+                (ledger.written, ledger.written_at) = (Arc::new(status.clone()), Some(now));
                 writes += 1;
             }
         }
@@ -177,7 +186,7 @@ async fn writes_of_statuses_that_hang_delay_no_step_and_no_other_namespace() {
         Answer::Json(200, request.body.clone())
     })
     .await;
-    let client = client(&api);
+    let client = Arc::new(client(&api));
     let mut writers = Vec::new();
     for number in 0..60 {
         let object = object("a", &number.to_string());
@@ -200,7 +209,7 @@ async fn writes_of_statuses_that_hang_delay_no_step_and_no_other_namespace() {
 #[tokio::test]
 async fn a_status_that_has_become_old_while_another_was_written_is_left_out() {
     let api = StandIn::start(|request| Answer::Json(200, request.body.clone())).await;
-    let client = client(&api);
+    let client = Arc::new(client(&api));
     let object = object("a", "a");
     let mut writer = StatusWriter::new(&client, &object);
     writer.write(&object, status(1, Reason::ReadyForNewScale, "5"));
@@ -231,7 +240,7 @@ async fn a_status_names_the_version_that_is_known_and_waits_for_the_next_one_if_
         object.metadata.resource_version = Some(version.to_owned());
     };
     versioned(&mut object, "5");
-    let mut writer = StatusWriter::new(&client(&api), &object);
+    let mut writer = StatusWriter::new(&Arc::new(client(&api)), &object);
     writer.write(&object, status(1, Reason::ReadyForNewScale, "5"));
     let sent = || {
         let sent = api.received(|_| true);
@@ -259,7 +268,7 @@ async fn a_field_that_the_crd_lacks_is_left_out_of_a_status() {
         api.client.clone(),
         SchemaDifference { missing, unknown: Vec::new() },
     );
-    let client = StatusClient { schema, ..client(&api) };
+    let client = Arc::new(StatusClient { schema, ..client(&api) });
     write_once(&client, &object("a", "a"), status(1, Reason::ReadyForNewScale, "5")).await;
     let sent = api.received(|_| true);
     let metric = &sent[0].body["status"]["targets"][0]["metrics"][0];
@@ -280,7 +289,7 @@ async fn a_status_with_a_field_that_is_refused_makes_the_operator_look_at_the_cr
     })
     .await;
     let looks = || api.received(|request| request.path == "/openapi/v3").len();
-    let client = client(&api);
+    let client = Arc::new(client(&api));
     let watch = tokio::time::timeout(Duration::from_secs(8), client.schema.clone().watch());
     let refused = async {
         until("the first look", || looks() == 1).await;
@@ -299,7 +308,7 @@ async fn a_status_with_a_field_that_is_refused_makes_the_operator_look_at_the_cr
 async fn a_copy_without_the_lease_writes_no_status() {
     let api = StandIn::start(|request| Answer::Json(200, request.body.clone())).await;
     let leases = Leases::by_hand(1);
-    let client = StatusClient { leases: leases.clone(), ..client(&api) };
+    let client = Arc::new(StatusClient { leases: leases.clone(), ..client(&api) });
     write_once(&client, &object("a", "a"), LLMAutoscalerStatus::default()).await;
     assert!(api.received(|_| true).is_empty());
     leases.give(0);
