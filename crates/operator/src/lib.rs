@@ -234,13 +234,8 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
             namespace(),
             config.monitoring_namespaces.clone(),
         ),
-<<<<<<< HEAD
-        pod_monitors: pod_monitor_writer(handles(), (versions.clone(), calls.0.clone())),
+        pod_monitors: Arc::new(pod_monitor_writer(handles(), (versions.clone(), calls.0.clone()))),
         scales: Arc::new(ScaleClient::new(client.clone(), versions, clock, calls)),
-=======
-        pod_monitors: Arc::new(pod_monitor_writer(handles(), versions.clone())),
-        scales: Arc::new(ScaleClient::new(client.clone(), versions, clock, writes.clone())),
->>>>>>> h-mem22
         catalog: Catalog::default(),
         latest_steps: LatestSteps::default(),
         size_pace: NamespacePace::new(pace::SIZES),
