@@ -84,6 +84,11 @@ impl FairLimit {
         let all = self.all.clone().acquire_owned().await.ok();
         FairPermit { _all: all, _namespace: namespace }
     }
+
+    /// Returns whether as much is under way as may be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.all.available_permits() == 0
+    }
 }
 
 #[cfg(test)]

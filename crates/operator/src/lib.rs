@@ -213,10 +213,10 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
     let credentials = CredentialStore::new(client.clone(), Egress::new(config.egress.clone()));
     let credentials = credentials.map_err(RunError::Tls)?.with_providers(providers);
     supervisor.spawn("credentials", credentials.clone().sweep());
-    let namespace = || config.namespace.clone();
-    let memory = || memory.clone();
+    let (namespace, memory) = (|| config.namespace.clone(), || memory.clone());
     let handles = || (client.clone(), writes.clone(), leases.clone(), supervisor.clone());
-    let (pods, calls) = (PodStore::new(clock), (Reads::default(), writes.clone()));
+    let (pods, reads) = (PodStore::new(clock), Reads::default());
+    let (calls, reports) = ((reads.clone(), writes.clone()), WriteLimiter::new(reads.clone()));
     let watched = (watching.clone(), owner_references::is_plain as fn(&_) -> bool);
     let versions = WatchedVersions::new(watched, namespace(), clock, supervisor.clone());
     let schema = InstalledSchema::new(watching.clone(), telemetry.clone());
@@ -234,7 +234,7 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
             namespace(),
             config.monitoring_namespaces.clone(),
         ),
-        pod_monitors: Arc::new(pod_monitor_writer(handles(), (versions.clone(), calls.0.clone()))),
+        pod_monitors: Arc::new(pod_monitor_writer(handles(), (versions.clone(), reads))),
         scales: Arc::new(ScaleClient::new(client.clone(), versions, clock, calls)),
         catalog: Catalog::default(),
         latest_steps: LatestSteps::default(),
@@ -245,7 +245,7 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
         resource_claims: ResourceClaims::new(client.clone(), clock, config.gpu_resources.clone()),
         gates: PodGates::new(pods, handles()),
         events: Events::new(handles()),
-        status: Arc::new(status_client(handles(), clock, telemetry.clone(), schema.clone())),
+        status: Arc::new(status_client(handles(), (reports, schema.clone()), &telemetry, clock)),
         schema,
         client: client.clone(),
         clock,
@@ -273,11 +273,11 @@ fn pod_monitor_writer(
 
 fn status_client(
     (client, writes, leases, supervisor): Handles,
+    (limiter, schema): (WriteLimiter, InstalledSchema),
+    telemetry: &Telemetry,
     clock: Clock,
-    telemetry: Telemetry,
-    schema: InstalledSchema,
 ) -> StatusClient {
-    let limiter = WriteLimiter::default();
+    let telemetry = telemetry.clone();
     StatusClient { client, clock, telemetry, limiter, writes, leases, schema, supervisor }
 }
 

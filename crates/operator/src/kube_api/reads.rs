@@ -46,6 +46,11 @@ impl Reads {
     pub(crate) async fn enter(&self, namespace: &str) -> FairPermit {
         self.0.enter(namespace).await
     }
+
+    /// Returns whether as many reads are in flight as may be, so that others wait.
+    pub(crate) fn are_full(&self) -> bool {
+        self.0.is_full()
+    }
 }
 
 #[cfg(test)]

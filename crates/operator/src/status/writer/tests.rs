@@ -11,7 +11,10 @@ use llm_autoscaler_core::{
 };
 
 use super::*;
-use crate::kube_api::stand_in::{Answer, Received, StandIn, until};
+use crate::kube_api::{
+    reads::Reads,
+    stand_in::{Answer, Received, StandIn, until},
+};
 
 fn status(desired: i32, reason: Reason, current: &str) -> LLMAutoscalerStatus {
     let mut conditions = Vec::new();
@@ -160,7 +163,7 @@ fn a_status_that_flaps_with_each_sample_is_written_once_a_second() {
 fn client(api: &StandIn) -> StatusClient {
     let (telemetry, clock) = (Telemetry::default(), Clock::start());
     let supervisor = Supervisor::impatient();
-    let (client, limiter) = (api.client.clone(), WriteLimiter::default());
+    let (client, limiter) = (api.client.clone(), WriteLimiter::new(Reads::default()));
     let (writes, leases) = (Writes::new(clock, telemetry.clone()), Leases::solo());
     let schema = InstalledSchema::of_tests(client.clone(), SchemaDifference::default());
     StatusClient { client, clock, telemetry, limiter, writes, leases, schema, supervisor }
