@@ -27,6 +27,7 @@ pub(crate) struct Copies<'a> {
     others: Vec<Operator>,
     lease_seconds: u64,
     size: Size,
+    buckets: usize,
 }
 
 impl<'a> Copies<'a> {
@@ -41,7 +42,7 @@ impl<'a> Copies<'a> {
         stage.operator.kill();
         election::permit_buckets(stage, buckets).await?;
         let others = (1..count).map(|_| stage.second_operator()).collect();
-        let copies = Self { stage, others, lease_seconds, size };
+        let copies = Self { stage, others, lease_seconds, size, buckets };
         let buckets = format!("--buckets={buckets}");
         let args = [args, &[&buckets, "--autoscaler-metrics"]].concat();
         for copy in copies.all() {
@@ -51,7 +52,7 @@ impl<'a> Copies<'a> {
         for number in 0..count {
             copies.run(number)?;
         }
-        copies.until_divided(count).await?;
+        copies.until_divided().await?;
         Ok(copies)
     }
 
@@ -64,25 +65,26 @@ impl<'a> Copies<'a> {
         self.all()[number].start_elected(&name, self.lease_seconds)
     }
 
-    /// Waits until this many copies have decided on all autoscalers together, and each of them
-    /// holds its share of the Leases. Returns the time that it took.
-    async fn until_divided(&self, count: usize) -> Result<Duration> {
+    /// Waits until the copies have decided on all autoscalers together, and hold all Leases.
+    /// Returns the time that it took. A copy may hold none: Leases are taken when they are free,
+    /// and are not given to a copy that comes later.
+    async fn until_divided(&self) -> Result<Duration> {
         let (began, mut told) = (Instant::now(), Instant::now());
         loop {
             let (mut sum, mut holding) = (0.0, 0);
             for copy in self.all() {
                 let page = OwnMetrics::of(copy).await.ok();
                 let leases = page.and_then(|page| page.value("llm_autoscaler_leases_held"));
-                holding += usize::from(leases.unwrap_or_default() >= 1.0);
+                holding += leases.unwrap_or_default() as usize;
                 sum += decided(copy).await.unwrap_or_default();
             }
-            if holding >= count && sum >= f64::from(self.size.autoscalers) {
+            if holding == self.buckets && sum >= f64::from(self.size.autoscalers) {
                 return Ok(began.elapsed());
             }
             if told.elapsed() > Duration::from_secs(5) {
                 told = Instant::now();
                 println!(
-                    "  {:.0} s: {holding} copies serve, {sum:.0} have decided",
+                    "  {:.0} s: {holding} Leases are held, {sum:.0} have decided",
                     began.elapsed().as_secs_f64()
                 );
             }
@@ -145,12 +147,13 @@ pub(crate) async fn failover(
 ) -> Result<()> {
     stage.operator.kill();
     election::permit(stage).await?;
-    let copies = Copies { stage, others: vec![stage.second_operator()], lease_seconds, size };
+    let copies =
+        Copies { stage, others: vec![stage.second_operator()], lease_seconds, size, buckets: 1 };
     for (number, copy) in copies.all().into_iter().enumerate() {
         copy.watch_all_namespaces();
         copy.configure(args, &[]);
         copies.run(number)?;
-        copies.until_divided(1).await?;
+        copies.until_divided().await?;
     }
     // The follower has its listings, and the statuses of the first decisions are written.
     tokio::time::sleep(Duration::from_secs(20)).await;
@@ -202,18 +205,16 @@ pub(crate) async fn divide(
     println!("{count} copies have divided {size} after {:.1} s", began.elapsed().as_secs_f64());
     copies.print_shares("divided", time).await?;
     copies.stage.operator.kill();
-    let taken = copies.until_divided(count - 1).await?;
+    let taken = copies.until_divided().await?;
     println!(
         "\none is killed: the others have decided on all after {:.1} s, of which its Leases take \
          {lease_seconds} s",
         taken.as_secs_f64()
     );
     copies.run(0)?;
-    let given = copies.until_divided(count).await?;
-    println!("it returns: it serves and all are decided after {:.1} s", given.as_secs_f64());
     tokio::time::sleep(Duration::from_secs(2 * lease_seconds)).await;
-    copies.until_divided(count).await?;
-    copies.print_shares("given back", time).await?;
+    copies.until_divided().await?;
+    copies.print_shares("it has returned", time).await?;
     copies.all().iter().for_each(|copy| copy.kill());
     Ok(())
 }
