@@ -40,8 +40,8 @@ const COALESCE_PER_POD: Duration = Duration::from_micros(200);
 const COALESCE_MAX: Duration = Duration::from_millis(100);
 /// A target of a hundred pods gathers samples for this part of the interval of its scrapes. By
 /// then a step has the samples of a few pods, and costs a fraction of what it would for each; the
-/// reaction, which takes half an interval on average, is later by a hundredth of one.
-const COALESCE_PART: u32 = 50;
+/// reaction, which takes half an interval on average, is later by a fortieth of one.
+const COALESCE_PART: u32 = 20;
 /// The number of pods that gather for that long.
 const COALESCE_PODS: u32 = 100;
 /// Wake calls that follow each other faster are answered by the scales as they were read.

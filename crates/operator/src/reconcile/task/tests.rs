@@ -46,15 +46,16 @@ fn samples_are_gathered_for_a_part_of_the_interval() {
     for (pods, interval, expected) in [
         (0, 0, 10),
         (1, 1000, 10),
-        (100, 1000, 30),
+        (10, 1000, 15),
+        (100, 1000, 60),
         (1000, 1000, 100),
-        (1, 2000, 10),
-        (100, 2000, 50),
-        (1, 5000, 11),
-        (10, 5000, 20),
-        (100, 5000, 100),
-        (100, 15_000, 300),
-        (5000, 15_000, 300),
+        (1, 2000, 11),
+        (100, 2000, 100),
+        (1, 5000, 12),
+        (10, 5000, 35),
+        (100, 5000, 250),
+        (100, 15_000, 750),
+        (5000, 15_000, 750),
     ] {
         let window = coalesce_window(pods, Duration::from_millis(interval));
         assert_eq!(window.as_millis(), expected, "{pods} pods, {interval} ms");
