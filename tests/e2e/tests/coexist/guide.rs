@@ -7,7 +7,7 @@ use std::{fs, time::Duration};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use llm_autoscaler_e2e::{SOON, Stage, User, own_address};
+use llm_autoscaler_e2e::{SOON, Stage, User, own_address, until_agreed};
 use llm_autoscaler_testbed::{
     engine::Page,
     monitoring::{Adapter, Prometheus, PrometheusOperator, Selection},
@@ -65,7 +65,7 @@ pub(crate) async fn the_guides_five_parts_are_replaced(stage: &Stage) -> Result<
     stage.until_replicas(TARGET, 4, BY_THE_CHAIN).await.context("by the HPA after the way back")?;
     watch.note("the HPA follows the load");
 
-    until_agreed(stage, 4).await?;
+    until_agreed(stage, TARGET, 4).await?;
     switch(stage, &user, "--yes", &mut watch).await?;
     drop(chain);
     user.run("kubectl delete apiservice v1beta1.custom.metrics.k8s.io").await?;
@@ -160,7 +160,7 @@ async fn beside(stage: &Stage, user: &User, watch: &mut Stopwatch) -> Result<()>
     user.run("kubectl wait --for=condition=Recommending --timeout=60s llmas/vllm-inference")
         .await?;
     watch.note("it recommends");
-    until_agreed(stage, 2).await?;
+    until_agreed(stage, TARGET, 2).await?;
     watch.note("both have one size");
     let told = user.run("kubectl get llmas vllm-inference -o wide").await?.output;
     ensure!(told.contains("Recommending"), "{told}");
@@ -181,21 +181,6 @@ async fn switch(stage: &Stage, user: &User, how: &str, watch: &mut Stopwatch) ->
     ensure!(stage.replicas(TARGET).await? == size, "the switch has changed the size");
     watch.note(&format!("migrate {how}"));
     Ok(())
-}
-
-/// Waits until the target has its size, and the recommendation is the same and beyond doubt.
-async fn until_agreed(stage: &Stage, size: i32) -> Result<()> {
-    stage.until_ready(TARGET, size).await?;
-    wait::until("a recommendation beyond doubt", 2 * SOON, async || {
-        let status = stage.status(TARGET).await?;
-        let is = |type_: &str| {
-            status.conditions.iter().any(|it| it.type_ == type_ && it.status == "True")
-        };
-        let is_certain = is("Ready") && is("SamplesComplete") && is("ScalingActive");
-        let sizes = (status.current_replicas, status.desired_replicas);
-        Ok((is_certain && sizes == (Some(size), Some(size))).then_some(()))
-    })
-    .await
 }
 
 /// The guide's own check is answered by the operator in the adapter's place.

@@ -4,11 +4,9 @@ use std::{fs, path::Path};
 
 use anyhow::{Context, Result, ensure};
 use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
-use llm_autoscaler_e2e::{SOON, Stage, User};
+use llm_autoscaler_e2e::{SOON, Stage, User, until_agreed};
 use llm_autoscaler_testbed::{engine::Page, repository, wait};
 use serde_json::{Value, json};
-
-use crate::scene;
 
 /// The page.
 const PAGE: &str = "docs/migrate.md";
@@ -33,7 +31,7 @@ pub(crate) async fn every_command_of_the_page(stage: &Stage) -> Result<String> {
     let mut is_agreed = false;
     for example in &examples {
         if example.command.starts_with("llm-autoscaler migrate") && !is_agreed {
-            scene::until_agreed_on(stage, TARGET.0, TARGET.1).await?;
+            until_agreed(stage, TARGET.0, TARGET.1).await?;
             is_agreed = true;
         }
         run(&user, example).await.with_context(|| example.command.clone())?;

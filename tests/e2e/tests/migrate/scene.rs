@@ -7,7 +7,7 @@ use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
 use kube::api::PostParams;
 use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_e2e::{SOON, Stage};
-use llm_autoscaler_testbed::{engine::Page, wait};
+use llm_autoscaler_testbed::engine::Page;
 use serde_json::{Value, json};
 
 /// The name of the target, of the LLMAutoscaler and of the other one.
@@ -53,23 +53,7 @@ pub(crate) async fn start(stage: &Stage) -> Result<()> {
 
 /// Waits until the target has its size, and the recommendation is the same and beyond doubt.
 pub(crate) async fn until_agreed(stage: &Stage, size: i32) -> Result<()> {
-    until_agreed_on(stage, NAME, size).await
-}
-
-/// Like [`until_agreed`], for a target with this name and the LLMAutoscaler of the same name.
-pub(crate) async fn until_agreed_on(stage: &Stage, name: &str, size: i32) -> Result<()> {
-    stage.until_replicas(name, size, SOON).await?;
-    stage.until_ready(name, size).await?;
-    wait::until("a recommendation beyond doubt", 2 * SOON, async || {
-        let status = stage.status(name).await?;
-        let is = |type_: &str| {
-            status.conditions.iter().any(|it| it.type_ == type_ && it.status == "True")
-        };
-        let is_certain = is("Ready") && is("SamplesComplete") && is("ScalingActive");
-        let sizes = (status.current_replicas, status.desired_replicas);
-        Ok((is_certain && sizes == (Some(size), Some(size))).then_some(()))
-    })
-    .await
+    llm_autoscaler_e2e::until_agreed(stage, NAME, size).await
 }
 
 /// Returns the LLMAutoscaler.
