@@ -18,7 +18,7 @@ pub struct Decision {
 }
 
 /// The size of a role after coordination, where it differs from the role's own decision.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Adjusted {
     /// The coordinated number of replicas.
     pub to: i32,
@@ -27,7 +27,7 @@ pub struct Adjusted {
 }
 
 /// A reason why coordination gives a role another size than its own decision asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Adjustment {
     /// The ratio of the two roles requires more replicas, or allows no more.
     Ratio,
@@ -179,7 +179,7 @@ pub enum MetricError {
 }
 
 /// The way from the metrics' proposals to the desired replicas. All sizes are in replicas.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Derivation {
     /// The index of the metric with the highest proposal.
     pub winner: usize,
@@ -209,7 +209,7 @@ pub struct Derivation {
 }
 
 /// The stabilization window that changed a recommendation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stabilization {
     /// No window changed the recommendation.
     None,
@@ -220,7 +220,7 @@ pub enum Stabilization {
 }
 
 /// The limit that a stabilized recommendation met; the condition `ScalingLimited` is made from it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Limit {
     /// No limit changed the size.
     DesiredWithinRange,
@@ -237,7 +237,7 @@ pub enum Limit {
 }
 
 /// A reason why the number of replicas changes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The winning metric is above its target.
     AboveTarget,
@@ -252,7 +252,7 @@ pub enum Reason {
 }
 
 /// A rule that kept the target from shrinking. The HPA has none of them.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hold {
     /// Fewer than four fifths of the replicas have a sample ([`Counted::is_quorum`]).
     NoQuorum,

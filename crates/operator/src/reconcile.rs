@@ -19,6 +19,7 @@ mod locate;
 mod observe;
 mod quota;
 mod report;
+mod reported_step;
 mod role;
 mod sight;
 mod start_line;

@@ -9,7 +9,7 @@ use super::{Asked, MetricConfig, SourceConfig, metric::likely_share};
 use crate::conditions::Reason;
 
 /// A hint about a spec that can be carried out, for the condition `Advisory`.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Advice {
     /// The reason of the condition.
     pub reason: Reason,

@@ -17,7 +17,7 @@ use crate::{
 const NEAR_TARGET: RangeInclusive<f64> = 0.7..=1.3;
 
 /// The samples that a decision rests on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Basis {
     /// All usable samples.
     Usable,

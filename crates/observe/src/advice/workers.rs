@@ -10,6 +10,11 @@ use crate::{pod::Pod, replicas::Replicas};
 /// ready workers declare the metrics port as well: each may run an engine of its own, and its
 /// requests would not count.
 pub fn workers_with_port(replicas: &Replicas, config: &TargetConfig) -> Option<Advice> {
+    let all: usize = replicas.list.iter().map(|group| group.pods.len()).sum();
+    if all == replicas.reporting_pods.len() {
+        // There are no workers.
+        return None;
+    }
     let ports = MetricsPorts::of(config)?;
     // A grouping by the spec says on purpose which pods are scraped.
     let label = |pod: &Pod| {

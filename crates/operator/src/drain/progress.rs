@@ -24,6 +24,14 @@ pub(crate) struct DrainProgress {
     pub gate: Option<GateProblem>,
 }
 
+impl DrainProgress {
+    /// Returns whether a scale-down is under way, or waits for something.
+    pub(crate) fn is_under_way(&self) -> bool {
+        let Self { waiting, for_role, held, stuck, .. } = self;
+        waiting.is_some() || for_role.is_some() || held.is_some() || stuck.is_some()
+    }
+}
+
 /// A smaller size that is still to be written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct SizeStep {

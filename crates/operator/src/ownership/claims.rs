@@ -6,7 +6,10 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    sync::{Arc, Mutex, MutexGuard},
+    sync::{
+        Arc, Mutex, MutexGuard,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
 };
 
 use chrono::{DateTime, Utc};
@@ -85,12 +88,16 @@ struct Register {
     /// True once all autoscalers that existed when the operator started are registered.
     is_complete: bool,
     namespaces: HashMap<String, NamespaceClaims>,
+    /// The number of changes so far.
+    changes: u64,
 }
 
 /// The claims of one namespace.
 #[derive(Debug, Default)]
 struct NamespaceClaims {
     claims: BTreeMap<Claimant, Claim>,
+    /// The number of the latest change, counted over all namespaces from 1.
+    version: u64,
     /// Notified at each change that may settle an ownership in this namespace, and not of others:
     /// while ten thousand autoscalers begin, most of them wait, and each claim would wake them all.
     changed: Arc<Notify>,
@@ -101,6 +108,8 @@ impl Register {
         let namespace = self.namespaces.entry(claimant.namespace.clone()).or_default();
         let before = namespace.claims.insert(claimant.clone(), claim.clone());
         if before != Some(claim) {
+            self.changes += 1;
+            namespace.version = self.changes;
             namespace.changed.notify_waiters();
         }
     }
@@ -108,6 +117,8 @@ impl Register {
     fn remove(&mut self, claimant: &Claimant) {
         if let Some(namespace) = self.namespaces.get_mut(&claimant.namespace) {
             namespace.claims.remove(claimant);
+            self.changes += 1;
+            namespace.version = self.changes;
             namespace.changed.notify_waiters();
             if namespace.claims.is_empty() {
                 self.namespaces.remove(&claimant.namespace);
@@ -136,6 +147,12 @@ impl Register {
 
     fn claim_of(&self, claimant: &Claimant) -> Option<&Claim> {
         self.namespaces.get(&claimant.namespace)?.claims.get(claimant)
+    }
+
+    /// Returns the version of the claims of a claimant's namespace: as long as it stays the same,
+    /// an owner stays one. It is 0 where there are none.
+    fn version(&self, claimant: &Claimant) -> u64 {
+        self.namespaces.get(&claimant.namespace).map_or(0, |namespace| namespace.version)
     }
 
     /// Returns whether the claimant has the target that it claims.
@@ -191,7 +208,7 @@ impl Claims {
     pub(crate) fn register(&self, object: &LLMAutoscaler, role: Option<&str>) -> ClaimGuard {
         let claimant = Claimant::of(object, role);
         self.lock().set(&claimant, Claim::Searching);
-        ClaimGuard { claims: self.clone(), claimant }
+        ClaimGuard { claims: self.clone(), claimant, owner_at: AtomicU64::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, Register> {
@@ -204,6 +221,9 @@ impl Claims {
 pub(crate) struct ClaimGuard {
     claims: Claims,
     claimant: Claimant,
+    /// The version of the namespace's claims by which the claimant was last found to be the owner,
+    /// so that not each step compares the claims of all others; 0 if it never was.
+    owner_at: AtomicU64,
 }
 
 impl ClaimGuard {
@@ -254,7 +274,15 @@ impl ClaimGuard {
 
     /// Returns whether the claimant has its target, as far as is known now.
     pub(crate) fn ownership(&self) -> Ownership {
-        self.claims.lock().ownership(&self.claimant)
+        let register = self.claims.lock();
+        let version = register.version(&self.claimant);
+        if version > 0 && self.owner_at.load(Relaxed) == version {
+            return Ownership::Owner;
+        }
+        let ownership = register.ownership(&self.claimant);
+        let owner_at = if ownership == Ownership::Owner { version } else { 0 };
+        self.owner_at.store(owner_at, Relaxed);
+        ownership
     }
 
     /// Returns the names of autoscalers of other targets that select any of these pods too.

@@ -20,6 +20,7 @@ use crate::{
     pace::Turn,
     reconcile::{
         context::Context,
+        reported_step::ReportedStep,
         role::Role,
         target_state::{TargetState, last_wake_time},
     },
@@ -53,6 +54,9 @@ pub(super) struct Autoscaler {
     pub(super) paced: Option<Duration>,
     /// The time at which a write that was put off may be made.
     pub(super) put_off: Option<Monotonic>,
+    /// The latest step that was reported, while it was the last one, or the steps since then said
+    /// the same.
+    pub(super) reported: Option<ReportedStep>,
     /// The time at which all scales were last read.
     pub(super) read_at: Option<Monotonic>,
     /// Its conditions and sizes among the operator's metrics.
@@ -94,6 +98,7 @@ impl Autoscaler {
             turn: Turn::default(),
             paced: None,
             put_off: None,
+            reported: None,
             read_at: None,
             context,
             object,

@@ -91,6 +91,12 @@ impl DecisionLog {
         Some(left_out - u32::from(is_counted))
     }
 
+    /// Returns whether the latest decision was left out so far, and has a line of its own coming.
+    pub(super) fn has_more(&self) -> bool {
+        let both = self.latest.zip(self.logged);
+        both.is_some_and(|(latest, (logged, _))| latest.is_news(&logged))
+    }
+
     /// Returns the latest decision in a few words, after the name of the role.
     pub(super) fn latest(&self, role: Option<&str>) -> Option<String> {
         let Entry { result, current, desired, .. } = self.latest?;
@@ -162,7 +168,9 @@ mod tests {
         assert_eq!(log.next(entry(1, 1, Action::None), at(0)), Some(0));
         assert_eq!(log.next(entry(1, 3, Action::Waiting), at(400)), None);
         assert_eq!(log.next(entry(1, 2, Action::Waiting), at(800)), None);
+        assert!(log.has_more());
         assert_eq!(log.next(entry(1, 2, Action::Waiting), at(1500)), Some(1));
+        assert!(!log.has_more());
         assert_eq!(log.next(entry(1, 2, Action::Written), at(1600)), Some(0), "a write is logged");
         assert_eq!(log.next(entry(2, 2, Action::None), at(3000)), None);
         assert_eq!(log.latest(Some("decode")).unwrap(), "decode: computed 2 -> 2");

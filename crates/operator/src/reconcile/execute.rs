@@ -21,6 +21,24 @@ pub(super) struct Done {
     pub end: End,
 }
 
+impl Done {
+    /// Returns the roles that were decided on, each with its part of the plan, its observation and
+    /// its result. Those that are left alone are not among them, and after a conflict only those
+    /// that were written to before it are.
+    pub(super) fn decided<'a>(
+        &'a self,
+        roles: &'a mut [Role],
+        plan: &'a StepPlan,
+        sights: &'a [RoleSight],
+    ) -> impl Iterator<Item = (&'a mut Role, &'a RolePlan, &'a RoleSight, &'a RoleDone)> {
+        let roles = roles.iter_mut().zip(&plan.roles).zip(sights).zip(&self.roles);
+        let roles = roles.map(|(((role, plan), sight), done)| (role, plan, sight, done));
+        roles.filter(|(_, _, sight, done)| {
+            !sight.is_left_alone && (done.was_tried() || self.end != End::Conflict)
+        })
+    }
+}
+
 /// How the execution of a plan ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {

@@ -66,12 +66,22 @@ impl Role {
         }
     }
 
-    /// Remembers the decision, and reports it with what was done about it.
-    pub(super) fn report(&mut self, plan: &RolePlan, sight: &RoleSight, done: &RoleDone, now: Now) {
+    /// Bills the time up to the decision, and remembers it with what was done about it.
+    pub(super) fn record_step(
+        &mut self,
+        plan: &RolePlan,
+        sight: &RoleSight,
+        done: &RoleDone,
+        now: Now,
+    ) {
         if !self.recommends() {
             self.bill(plan, now);
         }
         self.record(plan, sight, done, now);
+    }
+
+    /// Reports the decision with what was done about it.
+    pub(super) fn report(&mut self, plan: &RolePlan, sight: &RoleSight, done: &RoleDone, now: Now) {
         let findings = sight.findings(plan.basis);
         let problems = sight.observed.problems(plan.basis);
         let metrics = self.describe_metrics(problems);

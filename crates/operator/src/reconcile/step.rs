@@ -13,6 +13,7 @@ use crate::{
     reconcile::{
         autoscaler::Autoscaler,
         execute::{Done, End, RoleDone, execute},
+        reported_step::{ReportedStep, Topic, topic},
         role::Role,
         sight::RoleSight,
         step_log::StepEnd,
@@ -79,6 +80,7 @@ impl Autoscaler {
     /// The step did not come to its end, and is to be tried again soon.
     pub(super) async fn step(&mut self, cause: Cause) -> Result<(), StepFailed> {
         self.put_off = None;
+        let reported = self.reported.take().filter(|_| cause == Cause::Sample);
         if let Some(obstacle) = self.obstacle().await {
             return self.report_obstacle(obstacle);
         }
@@ -107,7 +109,16 @@ impl Autoscaler {
             let last = attempt == MAX_ATTEMPTS;
             let done = execute(&self.context, &mut self.roles, &plan, &sights, last, now).await;
             let _turn = self.turn_to_compute().await;
+            self.record(&plan, &sights, &done, now);
+            let topic = self.topic(&plan, &sights, &done);
+            if let Some(reported) = reported.as_ref().filter(|it| it.goes_on(topic, now.monotonic))
+            {
+                self.log_step(&StepEnd::Done(&plan, &done), now);
+                self.reported = Some(*reported);
+                return Ok(());
+            }
             self.report(&plan, &sights, &done, now);
+            self.reported = topic.map(|topic| ReportedStep { topic, at: now.monotonic });
             if done.end != End::Conflict {
                 self.log_step(&StepEnd::Done(&plan, &done), now);
                 self.decided.get_or_insert_with(|| self.context.telemetry.count_decided());
@@ -228,19 +239,25 @@ impl Autoscaler {
         plan(&self.config, &memory, &observed, now)
     }
 
-    /// Remembers and reports what was decided and written. After a conflict only roles with an
-    /// earlier write are reported: everything else is decided anew.
+    /// Remembers what was decided and written. After a conflict only roles with an earlier write
+    /// are remembered and reported: everything else is decided anew.
+    fn record(&mut self, plan: &StepPlan, sights: &[RoleSight], done: &Done, now: Now) {
+        for (role, plan, sight, outcome) in done.decided(&mut self.roles, plan, sights) {
+            role.adapt_sampling(plan, sight, now);
+            role.record_step(plan, sight, outcome, now);
+        }
+    }
+
+    /// Returns what the step reports but for values; `None` if it is to be reported anyway.
+    fn topic(&self, plan: &StepPlan, sights: &[RoleSight], done: &Done) -> Option<Topic> {
+        let has_problem = self.context.autoscalers.problem().is_some();
+        topic(&self.roles, plan, sights, done).filter(|_| !has_problem)
+    }
+
+    /// Reports what was decided and written.
     fn report(&mut self, plan: &StepPlan, sights: &[RoleSight], done: &Done, now: Now) {
-        let roles = self.roles.iter_mut().zip(&plan.roles).zip(sights).zip(&done.roles);
-        for (((role, plan), sight), outcome) in roles {
-            // Why a target is left alone has been reported.
-            if sight.is_left_alone {
-                continue;
-            }
-            if outcome.was_tried() || done.end != End::Conflict {
-                role.adapt_sampling(plan, sight, now);
-                role.report(plan, sight, outcome, now);
-            }
+        for (role, plan, sight, outcome) in done.decided(&mut self.roles, plan, sights) {
+            role.report(plan, sight, outcome, now);
         }
         if done.end == End::Conflict {
             self.roles.iter_mut().for_each(|role| role.warnings.clear());

@@ -260,13 +260,13 @@ impl Namespace {
             let mut managing = self.views.values().filter(|view| view.manages_gates);
             managing.any(|view| view.selector.matches(&pod.labels))
         };
-        let pods = self.pods.values().filter(move |pod| !is_managed(pod));
-        pods.chain(self.stubs.values()).filter(|pod| {
-            pod.service.has_gate()
-                && pod.service.gate != Gate::Open
-                && !pod.replica.deleting
-                && (self.followers == 0 || self.is_complete())
-        })
+        // Few pods have a gate that is not open, and to compare all with all selectors takes long.
+        let is_closed = |pod: &&Arc<Pod>| {
+            pod.service.has_gate() && pod.service.gate != Gate::Open && !pod.replica.deleting
+        };
+        let is_known = self.followers == 0 || self.is_complete();
+        let pods = self.pods.values().filter(is_closed).filter(move |pod| !is_managed(pod));
+        pods.chain(self.stubs.values().filter(is_closed)).filter(move |_| is_known)
     }
 
     fn touch(&mut self, name: &str) {

@@ -152,7 +152,7 @@ fn a_claim_wakes_those_that_wait_in_its_own_namespace_only() {
     let guard = |namespace: &str, name: &str, second| {
         let claimant = claimant(namespace, name, second);
         claims.lock().set(&claimant, Claim::Searching);
-        ClaimGuard { claims: claims.clone(), claimant }
+        ClaimGuard { claims: claims.clone(), claimant, owner_at: AtomicU64::new(0) }
     };
     let (first, second) = (guard("a", "first", 1), guard("a", "second", 2));
     let (other, last) = (guard("b", "other", 1), guard("b", "last", 2));
@@ -182,4 +182,32 @@ impl Wake for Wakes {
 fn count_wakes() -> (Waker, Arc<Wakes>) {
     let wakes = Arc::new(Wakes::default());
     (Waker::from(wakes.clone()), wakes)
+}
+
+/// An owner is not sought again while no claim of its namespace changes.
+#[test]
+fn an_owner_is_one_until_a_claim_of_its_namespace_changes() {
+    let claims = Claims::default();
+    claims.complete_listing();
+    let guard = |namespace: &str, name: &str, second: i64| {
+        let claimant = claimant(namespace, name, second);
+        claims.lock().set(&claimant, Claim::Searching);
+        ClaimGuard { claims: claims.clone(), claimant, owner_at: AtomicU64::new(0) }
+    };
+    let mine = guard("ns", "m", 5);
+    mine.claim("t", None);
+    for _ in 0..2 {
+        assert_eq!(mine.ownership(), Ownership::Owner);
+    }
+    let elsewhere = guard("elsewhere", "older", 1);
+    elsewhere.claim("t", None);
+    assert_eq!(mine.ownership(), Ownership::Owner);
+    let older = guard("ns", "older", 1);
+    assert_eq!(mine.ownership(), Ownership::Unsettled);
+    older.claim("t", None);
+    assert_eq!(mine.ownership(), Ownership::TakenBy("older".to_owned()));
+    drop(older);
+    assert_eq!(mine.ownership(), Ownership::Owner);
+    mine.release();
+    assert_eq!(mine.ownership(), Ownership::Unsettled);
 }

@@ -1,4 +1,7 @@
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU32, Ordering::Relaxed},
+};
 
 use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerStatus, conditions};
 use serde_json::{Value, json};
@@ -142,4 +145,84 @@ async fn nothing_is_decided_while_the_pods_of_a_new_target_are_listed() {
     let status = autoscaler.status.status();
     let ready = conditions::find(&status.conditions, ConditionType::Ready).unwrap();
     assert_eq!(ready.reason, Reason::PodsUnknown.as_str());
+}
+
+/// A pod with a page on loopback that has so many waiting requests.
+async fn start_page(waiting: Arc<AtomicU32>) -> u16 {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let page = axum::Router::new().fallback(move || {
+        let waiting = waiting.load(Relaxed);
+        async move { format!("vllm:num_requests_waiting{{model_name=\"m\"}} {waiting}\n") }
+    });
+    #[expect(clippy::disallowed_methods, reason = "a panic fails the test")]
+    tokio::spawn(async move { axum::serve(listener, page).await.unwrap() });
+    port
+}
+
+fn pod_with_page(port: u16) -> Value {
+    json!({
+        "metadata": {"name": "p-0", "namespace": "ns", "uid": "2", "labels": {"app": "prefill"}},
+        "spec": {"containers": [
+            {"name": "e", "ports": [{"name": "http", "containerPort": port}]},
+        ]},
+        "status": {
+            "phase": "Running", "podIP": "127.0.0.1", "startTime": "2026-11-28T10:00:00Z",
+            "conditions": [{
+                "type": "Ready", "status": "True", "lastTransitionTime": "2026-11-28T10:01:00Z",
+            }],
+        },
+    })
+}
+
+/// Each sample of each pod makes a step, and each step used to write the texts of a status.
+#[tokio::test]
+async fn a_step_of_samples_that_decides_what_the_last_one_did_is_reported_later() {
+    let waiting = Arc::new(AtomicU32::new(4));
+    let port = start_page(waiting.clone()).await;
+    let api = StandIn::start(move |request: &Received| {
+        if !request.path.starts_with("/api/v1/pods?") {
+            return without_decode(request);
+        } else if request.is_watch() {
+            return Answer::Silence(Vec::new());
+        }
+        let items = [pod_with_page(port)];
+        Answer::Json(200, json!({"metadata": {"resourceVersion": "5"}, "items": items}))
+    })
+    .await;
+    let context = context_of(&api);
+    let pods = &context.sampling.pods;
+    let mut object = one_role();
+    let spec = &mut Arc::make_mut(&mut object).spec;
+    spec.mode = llm_autoscaler_api::ScalingMode::Recommend;
+    spec.sources = serde_json::from_value(json!([{"scrape": {"intervalSeconds": 1}}])).unwrap();
+    let mut autoscaler = Autoscaler::new(context.clone(), object);
+    let (all, health) = (kube::Api::all(api.client.clone()), pods.health().clone());
+    let watch = Watch::new(all, health, context.clock, context.supervisor.clone());
+    context.supervisor.spawn("test", cluster::pods::watch(pods.clone(), watch));
+    context.autoscalers.record_listing();
+    until("the pods", || pods.problem("ns").is_none()).await;
+
+    while autoscaler.reported.is_none() {
+        let result = autoscaler.step(Cause::Tick).await;
+        assert!(result.is_ok(), "{:?}", autoscaler.status.status().conditions);
+        autoscaler.fresh.notified().await;
+    }
+    let current = |autoscaler: &Autoscaler| {
+        let status = autoscaler.status.status();
+        (status.targets[0].metrics[0].current.clone().unwrap(), status.desired_replicas)
+    };
+    assert_eq!(current(&autoscaler), ("4".to_owned(), Some(1)));
+    let mut sampled = async |waits, cause| {
+        waiting.store(waits, Relaxed);
+        // The first of them may be of a page from before.
+        autoscaler.fresh.notified().await;
+        autoscaler.fresh.notified().await;
+        let _ = autoscaler.step(cause).await;
+        current(&autoscaler)
+    };
+    // the waiting requests, the cause; what the status says of the metric, and the desired replicas
+    assert_eq!(sampled(3, Cause::Sample).await, ("4".to_owned(), Some(1)), "nothing but a value");
+    assert_eq!(sampled(3, Cause::Tick).await, ("3".to_owned(), Some(1)), "each tick is reported");
+    assert_eq!(sampled(30, Cause::Sample).await, ("30".to_owned(), Some(4)), "another size");
 }
