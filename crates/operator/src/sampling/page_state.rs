@@ -19,6 +19,7 @@ use crate::sampling::{
     measure_set::{MeasureSet, MeasureSets, address, affordable, distinct, of_measures},
     memory::{NamespaceBudget, Reservation},
     page_absence::{Instead, PageHint},
+    scrapes::Scrapes,
 };
 
 /// The number of intervals after which a sample is stale.
@@ -125,6 +126,7 @@ pub(crate) struct ScrapedPage<'a> {
 
 impl FeedState for PageState {
     type Subscription = PageSubscription;
+    type Sampler = Scrapes;
 
     fn subscribe(&mut self, subscriber: SubscriberId, subscription: PageSubscription) {
         let measures = subscription.measures.clone();

@@ -1,13 +1,17 @@
 //! The loop that queries one Prometheus server.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use futures::{
     StreamExt,
     future::{Abortable, Aborted},
     stream::FuturesUnordered,
 };
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    sync::Notify,
+    task::AbortHandle,
+    time::{Instant, sleep_until},
+};
 use tracing::Instrument;
 
 use crate::{
@@ -35,8 +39,28 @@ use crate::{
     telemetry::Telemetry,
 };
 
+/// The task's name in the operator's metrics.
+const NAME: &str = "prometheus";
+
 /// A server and its results, which one task queries for all subscribers.
 pub(crate) type PrometheusServer = Feed<ServerKey, ServerState>;
+
+/// The task that queries one server.
+#[derive(Default)]
+pub(crate) struct QueryTask {
+    /// Notified when a subscription changes.
+    pub(super) changed: Notify,
+    handle: OnceLock<AbortHandle>,
+}
+
+impl QueryTask {
+    /// Ends the task.
+    pub(super) fn end(&self) {
+        if let Some(handle) = self.handle.get() {
+            handle.abort();
+        }
+    }
+}
 
 /// The resources that all query loops share.
 pub(super) struct QueryContext {
@@ -70,8 +94,14 @@ impl QueryContext {
     }
 }
 
+/// Begins to query a server.
+pub(super) fn begin(context: Arc<QueryContext>, server: &Arc<PrometheusServer>) {
+    let supervisor = context.supervisor.clone();
+    server.sampler.handle.get_or_init(|| supervisor.spawn(NAME, run(context, server.clone())));
+}
+
 /// Queries one server until the task is aborted. A panic is the error of all of its queries.
-pub(super) async fn run(context: Arc<QueryContext>, server: Arc<PrometheusServer>) {
+async fn run(context: Arc<QueryContext>, server: Arc<PrometheusServer>) {
     let dialect = Arc::new(Dialect::default());
     let start = || {
         let (asking, asked, dialect) = (context.clone(), server.clone(), dialect.clone());
@@ -90,7 +120,7 @@ pub(super) async fn run(context: Arc<QueryContext>, server: Arc<PrometheusServer
         };
         query_repeatedly(context.clone(), server.clone(), ask)
     };
-    context.supervisor.repeat("prometheus", start, |panic| fail(&context, &server, panic)).await;
+    context.supervisor.repeat(NAME, start, |panic| fail(&context, &server, panic)).await;
 }
 
 /// Records a panic, and wakes the subscribers.
@@ -156,7 +186,7 @@ async fn query_repeatedly<F>(
                 }
             }
             () = sleep_until(next.unwrap_or(now)), if next.is_some() => {}
-            () = server.changed.notified() => {}
+            () = server.sampler.changed.notified() => {}
         }
     }
 }
@@ -165,7 +195,7 @@ async fn query_repeatedly<F>(
 fn set_plan(server: &PrometheusServer, scheduler: &mut Scheduler, now: Instant) {
     let mut state = server.state();
     let plan = state.plan(scheduler.splits());
-    let ServerKey { url, namespace, .. } = &*server.key;
+    let ServerKey { url, namespace, .. } = &server.key;
     let (url, namespace) = (url.clone(), namespace.clone());
     let error = FetchError::TooManyQueries { url, namespace, limit: MOST_WANTED };
     let excess: Vec<Wanted> = plan.excess.iter().cloned().collect();
