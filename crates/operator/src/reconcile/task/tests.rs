@@ -129,7 +129,7 @@ async fn an_idle_autoscaler_takes_no_memory_for_what_is_rare() {
     let autoscaler = Box::new(Autoscaler::new(context, receiver.borrow().clone()));
     let future = size_of_val(&autoscaler.run(receiver));
     for (name, bytes, most) in [
-        ("Autoscaler", size_of::<Autoscaler>(), 736),
+        ("Autoscaler", size_of::<Autoscaler>(), 880),
         ("Role", size_of::<Role>(), 4800),
         ("TargetConfig", size_of::<TargetConfig>(), 1640),
         ("SourceConfig", size_of::<SourceConfig>(), 256),
