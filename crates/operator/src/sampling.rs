@@ -35,6 +35,7 @@ mod schedule;
 mod scrape;
 mod scrape_loop;
 pub(crate) mod scrape_pool;
+mod scrape_queue;
 mod scrapes;
 pub(crate) mod sources;
 mod tls;

@@ -160,6 +160,10 @@ impl<K: Clone + Eq + Hash, S: FeedState> FeedRegistry<K, S> {
     }
 }
 
+#[expect(
+    clippy::mutable_key_type,
+    reason = "feeds are found by their keys, which stay as they are"
+)]
 fn subscribe<K: Clone + Eq + Hash, S: FeedState>(
     feeds: &mut HashSet<ByKey<K, S>>,
     subscriber: SubscriberId,

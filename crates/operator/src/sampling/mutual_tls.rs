@@ -32,7 +32,8 @@ use crate::{
         error::{FetchError, FetchProblem},
         memory::NamespaceBudget,
         page_state::{PageKey, Timing},
-        scrape::{KeptScraper, Scraper},
+        scrape::Scraper,
+        scrapes::KeptScraper,
     },
 };
 

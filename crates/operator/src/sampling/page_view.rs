@@ -15,9 +15,8 @@ use crate::sampling::{
     connection::Address,
     feed::SubscriberId,
     page_lookup::PageLookup,
-    page_state::{PageKey, PageSubscription},
+    page_state::{Page, PageKey, PageSubscription},
     scrape_pool::ScrapePool,
-    scrapes::Page,
 };
 
 /// Near a target, the interval of scrapes is divided by this.

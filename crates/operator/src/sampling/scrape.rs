@@ -7,17 +7,15 @@ use tokio::time::{Instant, timeout_at};
 
 use crate::sampling::{
     body::Body,
-    connection::Connection,
     credentials::{CredentialStore, Peer},
     error::{FetchError, FetchProblem},
     memory::NamespaceBudget,
     page_state::{PageKey, Timing},
+    scrapes::{KeptScraper, UNKNOWN},
 };
 
 /// The size of the largest page that is accepted. An engine's page has 45 to 80 kB.
 const LIMIT: usize = 4 << 20;
-/// The memory that is reserved for a page of unknown size, in bytes.
-const UNKNOWN: usize = 64 << 10;
 /// Parsing a page larger than this reserves as much memory as the page has.
 const PARSED_BY_THE_WAY: usize = 256 << 10;
 
@@ -35,20 +33,6 @@ pub(crate) struct Scraper<'a> {
     page: &'a PageKey,
     memory: &'a NamespaceBudget,
     kept: &'a mut KeptScraper,
-}
-
-/// What is kept of a scraper from one scrape to the next.
-#[derive(Debug)]
-pub(crate) struct KeptScraper {
-    connection: Connection,
-    /// The memory that the next page will take, by what the latest one took.
-    expected: usize,
-}
-
-impl Default for KeptScraper {
-    fn default() -> Self {
-        Self { connection: Connection::default(), expected: UNKNOWN }
-    }
 }
 
 impl<'a> Scraper<'a> {

@@ -20,9 +20,10 @@ use crate::{
         error::FetchError,
         measure_set::{MeasureSet, MeasureSets},
         memory::{MemoryBudget, NamespaceBudget},
-        page_state::{ScrapeResult, ScrapedPage},
-        scrape::{KeptScraper, Scraper},
-        scrapes::{Kept, Page, ScrapeQueue},
+        page_state::{Page, ScrapeResult, ScrapedPage},
+        scrape::Scraper,
+        scrape_queue::ScrapeQueue,
+        scrapes::{Kept, KeptScraper},
     },
     spans,
     supervise::{Panic, Supervisor},
@@ -342,7 +343,7 @@ mod tests {
         },
     };
 
-    /// The path of a page whose first scrape panics.
+    /// The path of a page that makes its first scrape panic.
     const PANICS: &str = "/panics";
 
     /// 32 of them used to take half a gigabyte, in no budget.

@@ -18,9 +18,8 @@ use crate::{
         credentials::CredentialStore,
         feed::{Change, FeedRegistry, SubscriberId},
         memory::MemoryBudget,
-        page_state::{PageKey, PageState, PageSubscription},
+        page_state::{Page, PageKey, PageState, PageSubscription},
         scrape_loop::ScrapeContext,
-        scrapes::Page,
     },
     telemetry::Telemetry,
 };

@@ -1,17 +1,13 @@
 //! The loop that queries one Prometheus server.
 
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use futures::{
     StreamExt,
     future::{Abortable, Aborted},
     stream::FuturesUnordered,
 };
-use tokio::{
-    sync::Notify,
-    task::AbortHandle,
-    time::{Instant, sleep_until},
-};
+use tokio::time::{Instant, sleep_until};
 use tracing::Instrument;
 
 use crate::{
@@ -44,23 +40,6 @@ const NAME: &str = "prometheus";
 
 /// A server and its results, which one task queries for all subscribers.
 pub(crate) type PrometheusServer = Feed<ServerKey, ServerState>;
-
-/// The task that queries one server.
-#[derive(Default)]
-pub(crate) struct QueryTask {
-    /// Notified when a subscription changes.
-    pub(super) changed: Notify,
-    handle: OnceLock<AbortHandle>,
-}
-
-impl QueryTask {
-    /// Ends the task.
-    pub(super) fn end(&self) {
-        if let Some(handle) = self.handle.get() {
-            handle.abort();
-        }
-    }
-}
 
 /// The resources that all query loops share.
 pub(super) struct QueryContext {
@@ -97,7 +76,7 @@ impl QueryContext {
 /// Begins to query a server.
 pub(super) fn begin(context: Arc<QueryContext>, server: &Arc<PrometheusServer>) {
     let supervisor = context.supervisor.clone();
-    server.sampler.handle.get_or_init(|| supervisor.spawn(NAME, run(context, server.clone())));
+    server.sampler.begin(|| supervisor.spawn(NAME, run(context, server.clone())));
 }
 
 /// Queries one server until the task is aborted. A panic is the error of all of its queries.

@@ -14,8 +14,8 @@ use crate::sampling::{
     prometheus::{
         answer::{Found, QueryAnswer, QueryReply},
         demand::{QueryDemand, Selection},
-        query_loop::QueryTask,
         query_plan::{QueryId, QueryPlan, Wanted},
+        query_task::QueryTask,
         range_samples::{RangeResponse, RangeResults},
         splits::Splits,
     },
