@@ -13,7 +13,7 @@ mod slo;
 mod source;
 mod vitals;
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use chrono::TimeDelta;
 use llm_autoscaler_core::{
@@ -67,11 +67,11 @@ pub struct TargetConfig {
     /// profile that does not ask.
     pub vitals: Option<Arc<VitalMeasures>>,
     /// The promise to the users, if the spec has one. The first metric stands in for it then.
-    pub slo: Option<SloConfig>,
+    pub slo: Option<Box<SloConfig>>,
     /// The number of GPUs of one replica, if the spec has it.
     pub gpus_per_replica: Option<u32>,
-    /// The target's PodMonitor.
-    pub pod_monitor: PodMonitorConfig,
+    /// The target's PodMonitor. That of specs that say nothing of it is one.
+    pub pod_monitor: Arc<PodMonitorConfig>,
     /// Hints about the spec, although it can be carried out.
     pub advice: Vec<Advice>,
 }
@@ -121,6 +121,13 @@ pub struct PodMonitorConfig {
     pub spec: PodMonitorSpec,
     /// The first scrape source: its path, scheme, credentials and pods are the PodMonitor's.
     pub scrape: ScrapeSpec,
+}
+
+impl PodMonitorConfig {
+    fn shared(self) -> Arc<Self> {
+        static USUAL: LazyLock<Arc<PodMonitorConfig>> = LazyLock::new(Arc::default);
+        if self == **USUAL { USUAL.clone() } else { Arc::new(self) }
+    }
 }
 
 /// A spec that cannot be carried out, because of one field.
@@ -174,7 +181,7 @@ fn parse_part(
     let (metrics, targets) = metrics(spec, &sources)?;
     check_queries(&metrics, &sources)?;
     let slo = spec.slo.as_ref().map(|slo| slo::slo(slo, part, spec, &sources, profile));
-    let slo = slo.transpose()?;
+    let slo = slo.transpose()?.map(Box::new);
     let policy = Policy {
         min_replicas: spec.min_replicas,
         max_replicas: spec.max_replicas,
@@ -201,6 +208,7 @@ fn parse_part(
         spec: spec.pod_monitor.clone().unwrap_or_default(),
         scrape: spec.scrape(),
     };
+    let pod_monitor = pod_monitor.shared();
     Ok(TargetConfig {
         target,
         mode: spec.mode.core(),

@@ -95,7 +95,7 @@ impl PodMonitorBuilder<'_> {
     /// Renders the PodMonitor, complete for a server-side apply.
     pub fn build(&self) -> Value {
         let Self { owner, name, plan, selector, .. } = self;
-        let PodMonitorConfig { spec, scrape } = &plan.pod_monitor;
+        let PodMonitorConfig { spec, scrape } = &*plan.pod_monitor;
         let [group, version, kind, _] = POD_MONITOR;
         let selector = scrape.pod_selector.as_ref().unwrap_or(selector);
         let mut labels = spec.labels.clone();

@@ -4,7 +4,7 @@
 #![allow(clippy::unwrap_used, clippy::panic)]
 
 use kube::ResourceExt;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::LabelSelector;
 use llm_autoscaler_api::{LLMAutoscaler, PodMonitorBuilder, PodMonitorSpec, Port, parse_target};
@@ -25,7 +25,7 @@ fn build(owner: &LLMAutoscaler, spec: &PodMonitorSpec) -> Value {
     let labels = BTreeMap::from([("app".to_owned(), "vllm".to_owned())]);
     let port = owner.spec.scrape().port.unwrap_or(Port::Name("http".to_owned()));
     let mut plan = parse_target(&owner.spec, Profile::Default).unwrap();
-    plan.pod_monitor.spec = spec.clone();
+    Arc::make_mut(&mut plan.pod_monitor).spec = spec.clone();
     PodMonitorBuilder {
         owner,
         name: &owner.name_any(),

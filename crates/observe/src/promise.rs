@@ -33,10 +33,14 @@ const SAME_CACHE: f64 = 0.05;
 /// The time between two records of what is learned: it changes slowly, and each is a write.
 const RECORD_EVERY: Duration = Duration::from_mins(1);
 
-/// The memory of a promise, for one target.
+/// The memory of a promise, for one target. Most targets have no promise, and nothing to remember.
 #[derive(Clone, Debug, Default)]
-pub struct PromiseTracker {
-    /// What has been learned; `None` without a promise, as most targets are. It takes 9 kB.
+pub struct PromiseTracker(Option<Box<Promise>>);
+
+/// The memory of a promise that there is.
+#[derive(Clone, Debug, Default)]
+struct Promise {
+    /// What has been learned. It takes 9 kB.
     slo: Option<Box<Slo>>,
     /// The engine that has been learned.
     engine: Option<Engine>,
@@ -131,22 +135,13 @@ pub struct Attained {
 impl PromiseTracker {
     /// Goes on with what a status remembers.
     pub fn restored(record: &LearnedRecord, now: Monotonic) -> Self {
-        let LearnedRecord { engine, learned } = record;
-        let engine = Engine::ALL.into_iter().find(|known| known.profile().name == engine);
-        Self {
-            slo: Some(Box::new(Slo::restored(learned, now.0.as_secs_f64()))),
-            engine,
-            kv_capacity: learned.kv_capacity,
-            was_sized: true,
-            recorded: Some(Recorded { record: record.clone(), at: now, rows: 0 }),
-            ..Self::default()
-        }
+        Self(Some(Box::new(Promise::restored(record, now))))
     }
 
     /// Returns what has been learned up to a minute ago, as a status remembers it; `None` before
     /// there has been a size.
     pub fn record(&self) -> Option<&LearnedRecord> {
-        self.recorded.as_ref().map(|recorded| &recorded.record)
+        self.0.as_ref()?.recorded.as_ref().map(|recorded| &recorded.record)
     }
 
     /// Takes over the samples of a moment. `observed` has the states of the replicas, in their
@@ -161,13 +156,68 @@ impl PromiseTracker {
         requested: i32,
         now: Now,
     ) {
-        let Some((config, engine)) = config else {
-            // Most targets have no promise, and nothing is to be forgotten at each of their steps.
-            if self.engine.is_some() || self.recorded.is_some() {
-                *self = Self::default();
+        match config {
+            Some((config, engine)) => {
+                let promise = self.0.get_or_insert_default();
+                promise.observe((config, engine), replicas, observed, samples, requested, now);
             }
-            return;
-        };
+            None => self.0 = None,
+        }
+    }
+
+    /// Returns the size for a decision. Where the promise was kept before and nothing tells any
+    /// more what it needs, nothing is removed.
+    pub fn promised(&self) -> Option<PromisedSize> {
+        self.0.as_ref()?.promised()
+    }
+
+    /// Returns the result of the latest observation; `None` without a promise.
+    pub fn verdict(&self) -> Option<&Verdict> {
+        self.0.as_ref()?.verdict.as_ref()
+    }
+
+    /// Returns the size that keeps the promise, if it is known.
+    pub fn size(&self) -> Option<&SloSize> {
+        match self.verdict() {
+            Some(Verdict::Sized(size)) => Some(size),
+            _ => None,
+        }
+    }
+
+    /// Returns the times that were attained.
+    pub fn attained(&self) -> Attained {
+        self.0.as_ref().map(|promise| promise.attained).unwrap_or_default()
+    }
+
+    /// Returns true if there has been a size before, or a status has remembered a model.
+    pub fn was_sized(&self) -> bool {
+        self.0.as_ref().is_some_and(|promise| promise.was_sized)
+    }
+}
+
+impl Promise {
+    fn restored(record: &LearnedRecord, now: Monotonic) -> Self {
+        let LearnedRecord { engine, learned } = record;
+        let engine = Engine::ALL.into_iter().find(|known| known.profile().name == engine);
+        Self {
+            slo: Some(Box::new(Slo::restored(learned, now.0.as_secs_f64()))),
+            engine,
+            kv_capacity: learned.kv_capacity,
+            was_sized: true,
+            recorded: Some(Recorded { record: record.clone(), at: now, rows: 0 }),
+            ..Self::default()
+        }
+    }
+
+    fn observe(
+        &mut self,
+        (config, engine): (&SloConfig, Engine),
+        replicas: &Replicas,
+        observed: &[Replica],
+        samples: &Samples,
+        requested: i32,
+        now: Now,
+    ) {
         let role = config.policy.role;
         let is_other_role = self.role.replace(role).is_some_and(|before| before != role);
         if self.engine.replace(engine).is_some_and(|before| before != engine) || is_other_role {
@@ -210,9 +260,7 @@ impl PromiseTracker {
         }
     }
 
-    /// Returns the size for a decision. Where the promise was kept before and nothing tells any
-    /// more what it needs, nothing is removed.
-    pub fn promised(&self) -> Option<PromisedSize> {
+    fn promised(&self) -> Option<PromisedSize> {
         match self.verdict.as_ref()? {
             Verdict::Sized(size) => Some(PromisedSize {
                 replicas: Some(i32::try_from(size.replicas).unwrap_or(i32::MAX)),
@@ -223,29 +271,6 @@ impl PromiseTracker {
             }
             _ => None,
         }
-    }
-
-    /// Returns the result of the latest observation; `None` without a promise.
-    pub fn verdict(&self) -> Option<&Verdict> {
-        self.verdict.as_ref()
-    }
-
-    /// Returns the size that keeps the promise, if it is known.
-    pub fn size(&self) -> Option<&SloSize> {
-        match &self.verdict {
-            Some(Verdict::Sized(size)) => Some(size),
-            _ => None,
-        }
-    }
-
-    /// Returns the times that were attained.
-    pub fn attained(&self) -> Attained {
-        self.attained
-    }
-
-    /// Returns true if there has been a size before, or a status has remembered a model.
-    pub fn was_sized(&self) -> bool {
-        self.was_sized
     }
 
     /// Forgets the model, and keeps how long replicas take to start.

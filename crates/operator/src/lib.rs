@@ -244,7 +244,7 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
         other_autoscalers: OtherAutoscalers::new(client.clone(), namespace()),
         resource_claims: ResourceClaims::new(client.clone(), clock, config.gpu_resources.clone()),
         gates: PodGates::new(pods, handles()),
-        events: Events::new(handles()),
+        events: Arc::new(Events::new(handles())),
         status: Arc::new(status_client(handles(), (reports, schema.clone()), &telemetry, clock)),
         schema,
         client: client.clone(),

@@ -6,8 +6,8 @@
 //!         -> prometheus: server_view -> pool -> query_loop -> client -> http_client
 //! ```
 //!
-//! A *source* belongs to one autoscaler. It subscribes to *feeds*: pages and servers that one task
-//! samples for all autoscalers. The task wakes its subscribers when a sample is there.
+//! A *source* belongs to one autoscaler. It subscribes to *feeds*: pages and servers that are
+//! sampled once for all autoscalers. Its subscribers are woken when a sample is there.
 
 mod access_error;
 mod activity;
@@ -35,6 +35,8 @@ mod schedule;
 mod scrape;
 mod scrape_loop;
 pub(crate) mod scrape_pool;
+mod scrape_queue;
+mod scrapes;
 pub(crate) mod sources;
 mod tls;
 pub(crate) mod tls_hint;

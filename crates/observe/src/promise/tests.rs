@@ -52,7 +52,7 @@ impl Service {
         let pods: BTreeMap<_, _> = pods.map(|pod| (pod.name.clone(), Arc::new(pod))).collect();
         Self {
             tracker: PromiseTracker::default(),
-            config: config.slo.unwrap(),
+            config: *config.slo.unwrap(),
             engine: config.engine,
             replicas: Replicas::of(&Arc::new(pods), &[]),
             now: 1_000.0,

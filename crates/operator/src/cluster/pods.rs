@@ -36,12 +36,15 @@ const POLL: Duration = Duration::from_millis(50);
 
 /// The pods that are kept, and the views of them; cheap to clone.
 #[derive(Clone, Debug)]
-pub(crate) struct PodStore {
-    state: Arc<Mutex<State>>,
+pub(crate) struct PodStore(Arc<Store>);
+
+#[derive(Debug)]
+struct Store {
+    state: Mutex<State>,
     clock: Clock,
     health: WatchHealth,
     /// Notified when a namespace has to be listed.
-    wanted: Arc<Notify>,
+    wanted: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -145,12 +148,13 @@ impl PodStore {
     /// Creates an empty store, which waits for the first listing.
     pub(crate) fn new(clock: Clock) -> Self {
         let health = WatchHealth::new("pods", clock);
-        Self { state: Arc::default(), clock, health, wanted: Arc::default() }
+        let (state, wanted) = Default::default();
+        Self(Arc::new(Store { state, clock, health, wanted }))
     }
 
     /// Returns the health of the watch that feeds the store.
     pub(crate) fn health(&self) -> &WatchHealth {
-        &self.health
+        &self.0.health
     }
 
     /// Begins to keep the pods of a namespace. They are known once [`problem`](Self::problem)
@@ -160,7 +164,7 @@ impl PodStore {
         let id = state.next_id();
         state.entry(namespace).follow(id);
         drop(state);
-        self.wanted.notify_one();
+        self.0.wanted.notify_one();
         Following { store: self.clone(), namespace: namespace.to_owned() }
     }
 
@@ -175,14 +179,14 @@ impl PodStore {
         let members = state.entry(&following.namespace).add_view(id, selector);
         drop(state);
         // The namespace may have to be listed for the view, even if it was complete before.
-        self.wanted.notify_one();
+        self.0.wanted.notify_one();
         PodView { following, id, members }
     }
 
     /// Returns why the views of a namespace cannot be relied on: its pods are not listed yet, or
     /// the watch has been failing for a while.
     pub(crate) fn problem(&self, namespace: &str) -> Option<String> {
-        self.health.problem().or_else(|| {
+        self.0.health.problem().or_else(|| {
             let state = self.lock();
             match state.namespaces.get(namespace).map(|namespace| &namespace.listing) {
                 Some(Listing::Complete) => None,
@@ -200,7 +204,7 @@ impl PodStore {
     pub(crate) async fn until_complete(&self, namespace: &str, at_most: Duration) {
         let complete = async {
             // Until then nothing is known of any namespace, and thousands may wait for it.
-            self.health.listed().await;
+            self.0.health.listed().await;
             while self.problem(namespace).is_some() {
                 tokio::time::sleep(POLL).await;
             }
@@ -216,7 +220,7 @@ impl PodStore {
 
     /// Adds a pod, or replaces it by a newer version. Returns whether it is kept.
     pub(crate) fn apply(&self, pod: Pod) -> bool {
-        let now = self.clock.now().wall;
+        let now = self.0.clock.now().wall;
         let mut state = self.lock();
         let is_known = state.namespaces.contains_key(&pod.namespace);
         (is_known || pod.service.has_gate()) && {
@@ -243,7 +247,7 @@ impl PodStore {
 
     /// Removes a pod.
     pub(crate) fn delete(&self, namespace: &str, name: &str) {
-        let now = self.clock.now().wall;
+        let now = self.0.clock.now().wall;
         let mut state = self.lock();
         if let Some(entry) = state.namespaces.get_mut(namespace) {
             entry.delete(name, now);
@@ -265,7 +269,7 @@ impl PodStore {
 
     /// The listing of the whole cluster has ended, with these pods.
     pub(super) fn end_listing(&self, listed: &Listed) {
-        let now = self.clock.now().wall;
+        let now = self.0.clock.now().wall;
         let mut state = self.lock();
         state.is_following = true;
         for (name, namespace) in &mut state.namespaces {
@@ -276,12 +280,12 @@ impl PodStore {
         }
         state.namespaces.retain(|_, namespace| !namespace.is_empty());
         drop(state);
-        self.wanted.notify_one();
+        self.0.wanted.notify_one();
     }
 
     /// Waits until a namespace may have to be listed.
     pub(super) async fn wanted(&self) {
-        self.wanted.notified().await;
+        self.0.wanted.notified().await;
     }
 
     /// Begins the listing of the namespace that has needed one for the longest time, so that none
@@ -303,7 +307,7 @@ impl PodStore {
     /// Takes a pod of a listing. Returns false if that one is void: the watch has begun anew, or
     /// the namespace is not followed any more.
     pub(super) fn add_listed(&self, listing: &NamespaceListing, pod: Pod) -> bool {
-        let now = self.clock.now().wall;
+        let now = self.0.clock.now().wall;
         let mut state = self.lock();
         let namespace = state.namespaces.get_mut(&listing.namespace);
         namespace.is_some_and(|namespace| namespace.add_listed(listing.id, pod, now))
@@ -345,7 +349,7 @@ impl PodStore {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        lock(&self.state)
+        lock(&self.0.state)
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use kube::ResourceExt;
 use llm_autoscaler_api::LLMAutoscaler;
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 use crate::lock::lock;
 
@@ -39,24 +39,24 @@ pub(crate) struct WakeCalls(Arc<Mutex<Autoscalers>>);
 struct Autoscalers {
     /// Those that exist, whichever copy of the operator serves them.
     known: HashSet<AutoscalerKey>,
-    /// The number of calls so far, for each one that this copy serves.
-    listeners: HashMap<AutoscalerKey, watch::Sender<u64>>,
+    /// Notified of calls, for each one that this copy serves.
+    listeners: HashMap<AutoscalerKey, Arc<Notify>>,
 }
 
 /// Receives the wake calls of one autoscaler, until it is dropped.
 pub(crate) struct WakeListener {
     calls: WakeCalls,
     key: AutoscalerKey,
-    received: watch::Receiver<u64>,
+    called: Arc<Notify>,
 }
 
 impl WakeCalls {
     /// Begins to listen for the calls of an autoscaler. An earlier listener of the same name
     /// receives no more calls.
     pub(crate) fn listen(&self, key: AutoscalerKey) -> WakeListener {
-        let (sender, received) = watch::channel(0);
-        self.lock().listeners.insert(key.clone(), sender);
-        WakeListener { calls: self.clone(), key, received }
+        let called = Arc::new(Notify::new());
+        self.lock().listeners.insert(key.clone(), called.clone());
+        WakeListener { calls: self.clone(), key, called }
     }
 
     /// Records that an autoscaler exists, or that it does not any more.
@@ -77,8 +77,8 @@ impl WakeCalls {
     /// Passes a call on to an autoscaler. Returns false if this copy does not serve it.
     pub(super) fn send(&self, key: &AutoscalerKey) -> bool {
         let autoscalers = self.lock();
-        let Some(sender) = autoscalers.listeners.get(key) else { return false };
-        sender.send_modify(|count| *count += 1);
+        let Some(called) = autoscalers.listeners.get(key) else { return false };
+        called.notify_one();
         true
     }
 
@@ -90,19 +90,16 @@ impl WakeCalls {
 impl WakeListener {
     /// Returns when a call has arrived since this method last returned.
     pub(crate) async fn next_call(&mut self) {
-        if self.received.changed().await.is_err() {
-            // Another autoscaler of this name listens now.
-            std::future::pending::<()>().await;
-        }
+        self.called.notified().await;
     }
 }
 
 impl Drop for WakeListener {
     fn drop(&mut self) {
         let listeners = &mut self.calls.lock().listeners;
-        let sender = listeners.get(&self.key);
+        let called = listeners.get(&self.key);
         // A later listener of the same name stays.
-        if sender.is_some_and(|sender| sender.subscribe().same_channel(&self.received)) {
+        if called.is_some_and(|called| Arc::ptr_eq(called, &self.called)) {
             listeners.remove(&self.key);
         }
     }

@@ -63,7 +63,7 @@ pub(crate) struct Context {
     /// The readiness gates of pods.
     pub gates: PodGates,
     /// The recorder of events.
-    pub events: Events,
+    pub events: Arc<Events>,
     /// The handles that the writers of statuses share.
     pub status: Arc<StatusClient>,
     /// The CRD that is installed.

@@ -58,7 +58,7 @@ impl Role {
         let actual = target.view.scale.current;
         let size = target.memory.size_before(config.mode, &config.policy, actual);
         target.promise.observe(
-            config.slo.as_ref().map(|slo| (slo, config.engine)),
+            config.slo.as_deref().map(|slo| (slo, config.engine)),
             &target.replicas,
             &observed.usable.observation.replicas,
             &samples,

@@ -75,9 +75,10 @@ pub(crate) struct RequestConfig {
     pub(crate) egress: Egress,
 }
 
-/// A connection that is opened when it is needed.
+/// A connection that is opened when it is needed. Of most pages none is kept, so that one has
+/// memory only while it is open.
 #[derive(Debug, Default)]
-pub(crate) struct Connection(Option<Stream>);
+pub(crate) struct Connection(Option<Box<Stream>>);
 
 /// An open connection.
 #[derive(Debug)]
@@ -201,7 +202,7 @@ impl Connection {
         let (exchanged, stream) = if let Some(answered) = kept {
             answered
         } else {
-            let mut stream = open(address, config).await?;
+            let mut stream = Box::new(open(address, config).await?);
             (stream.exchange(&request, page).await, stream)
         };
         let may_keep = exchanged.map_err(|failure| failure.problem)?;

@@ -33,6 +33,7 @@ use crate::{
         memory::NamespaceBudget,
         page_state::{PageKey, Timing},
         scrape::Scraper,
+        scrapes::KeptScraper,
     },
 };
 
@@ -201,17 +202,21 @@ impl ClientSecret {
     }
 }
 
-/// Returns a scraper of the page of a server.
-fn scraper_of(server: &TlsServer, access: Arc<Access>) -> Scraper {
+/// Returns the page of a server, and what is kept of its scrapes.
+fn page_of(server: &TlsServer, access: Arc<Access>) -> (PageKey, KeptScraper) {
     let ip = [127, 0, 0, 1].into();
     let address = Address { ip, port: server.port, tls: true, path: "/".into() };
     let (namespace, pod_uid) = ("ns".into(), "1".to_owned());
-    let page = PageKey { namespace, pod_uid, address, access };
-    Scraper::new(Arc::new(page), NamespaceBudget::plenty())
+    (PageKey { namespace, pod_uid, address, access }, KeptScraper::default())
 }
 
-async fn scrape(secret: &ClientSecret, scraper: &mut Scraper) -> Result<String, FetchError> {
+async fn scrape(
+    secret: &ClientSecret,
+    (page, kept): &mut (PageKey, KeptScraper),
+) -> Result<String, FetchError> {
     let timing = Timing { interval: Duration::from_secs(1), timeout: Duration::from_secs(5) };
+    let memory = NamespaceBudget::plenty();
+    let mut scraper = Scraper::new(page, &memory, kept);
     let page = scraper.scrape(&secret.credentials, &timing, Vec::new()).await;
     page.map(|page| String::from_utf8(page.bytes().to_vec()).unwrap())
 }
@@ -222,28 +227,27 @@ async fn a_page_that_demands_a_client_certificate_is_scraped_with_it_and_after_i
         let (first, second) = (Arc::new(Authority::new("first")), Authority::new("second"));
         let server = TlsServer::start(&first, version, "a 1\n").await;
         let secret = ClientSecret::new(&first).await;
-        let scraper =
-            |with_certificate| scraper_of(&server, ClientSecret::access(with_certificate));
+        let page = |with_certificate| page_of(&server, ClientSecret::access(with_certificate));
 
-        let error = scrape(&secret, &mut scraper(false)).await.unwrap_err().to_string();
+        let error = scrape(&secret, &mut page(false)).await.unwrap_err().to_string();
         let hint = "the server demands a client certificate: set tlsConfig.cert and \
                     tlsConfig.keySecret of the source";
         assert!(error.ends_with(hint), "{version:?}: {error}");
 
-        let mut scraper = scraper(true);
+        let mut page = page(true);
         let reads = secret.reads();
-        assert_eq!(scrape(&secret, &mut scraper).await.unwrap(), "a 1\n", "{version:?}");
+        assert_eq!(scrape(&secret, &mut page).await.unwrap(), "a 1\n", "{version:?}");
         assert_eq!(secret.reads(), reads + 1, "certificate, key and CA are read at once");
 
         // The Secret is rotated, and the server accepts only the new certificate.
         let (certificate, key) = second.client();
         secret.set(&first.pem, &certificate, &key);
         server.trust(&second);
-        let error = scrape(&secret, &mut scraper).await.unwrap_err();
+        let error = scrape(&secret, &mut page).await.unwrap_err();
         let FetchError::Request { problem: FetchProblem::CertificateRefused(_), .. } = error else {
             panic!("{version:?}: {error}")
         };
-        assert_eq!(scrape(&secret, &mut scraper).await.unwrap(), "a 1\n", "{version:?}");
+        assert_eq!(scrape(&secret, &mut page).await.unwrap(), "a 1\n", "{version:?}");
     }
 }
 
@@ -258,8 +262,8 @@ async fn a_page_behind_a_mesh_is_scraped_with_a_workloads_certificate() {
         let (certificate, key) = authority.issue("spiffe://cluster.local/ns/ns/sa/metrics");
         secret.set(&authority.pem, &certificate.pem(), &key.serialize_pem());
         let scrape = async |access: Arc<Access>| {
-            let mut scraper = scraper_of(&server, access);
-            scrape(&secret, &mut scraper).await.map_err(|error| error.to_string())
+            let mut page = page_of(&server, access);
+            scrape(&secret, &mut page).await.map_err(|error| error.to_string())
         };
         let without_check = |with_certificate| {
             let mut access = (*ClientSecret::access(with_certificate)).clone();

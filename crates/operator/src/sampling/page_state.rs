@@ -14,11 +14,12 @@ use tokio::sync::Notify;
 use crate::sampling::{
     connection::Address,
     error::{FetchError, FetchProblem},
-    feed::{FeedState, SubscriberId},
+    feed::{Feed, FeedState, SubscriberId},
     known_measure::{Known, Oddity},
     measure_set::{MeasureSet, MeasureSets, address, affordable, distinct, of_measures},
     memory::{NamespaceBudget, Reservation},
     page_absence::{Instead, PageHint},
+    scrapes::Scrapes,
 };
 
 /// The number of intervals after which a sample is stale.
@@ -37,6 +38,9 @@ const EXPLAINED_BYTES: usize = 256 << 10;
 
 /// The interval of a page without subscribers, which is not scraped.
 const DEFAULT_INTERVAL: Duration = Duration::from_secs(15);
+
+/// A page and its samples, which is scraped once for all subscribers.
+pub(crate) type Page = Feed<PageKey, PageState>;
 
 /// A metrics page of a pod.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -125,6 +129,7 @@ pub(crate) struct ScrapedPage<'a> {
 
 impl FeedState for PageState {
     type Subscription = PageSubscription;
+    type Sampler = Scrapes;
 
     fn subscribe(&mut self, subscriber: SubscriberId, subscription: PageSubscription) {
         let measures = subscription.measures.clone();

@@ -15,8 +15,7 @@ use crate::sampling::{
     connection::Address,
     feed::SubscriberId,
     page_lookup::PageLookup,
-    page_state::{PageKey, PageSubscription},
-    scrape_loop::ScrapeLoop,
+    page_state::{Page, PageKey, PageSubscription},
     scrape_pool::ScrapePool,
 };
 
@@ -67,7 +66,7 @@ struct PodPage {
 
 /// A page that the view is subscribed to.
 struct PageOfView {
-    page: Arc<ScrapeLoop>,
+    page: Arc<Page>,
     since: Monotonic,
 }
 
@@ -111,7 +110,7 @@ impl PageView {
         former.extend(pods.iter().map(|pod| &*pod.name).zip(subscriptions));
         for pod in members.values() {
             let subscription = match (self.key(pod), former.remove(&*pod.name)) {
-                (Some(key), Some(former)) if *former.page.key == key => Some(former),
+                (Some(key), Some(former)) if former.page.key == key => Some(former),
                 (key, former) => {
                     if let Some(former) = former {
                         self.unsubscribe(&former);
@@ -171,7 +170,7 @@ impl PageView {
         let chosen = self.pages.iter().filter(|page| is_chosen(&page.pod.name));
         for PageOfView { page, .. } in chosen.filter_map(|page| page.subscription.as_ref()) {
             if page.state().demand(oldest, now) {
-                page.changed.notify_one();
+                self.pool.hasten(page);
                 is_any = true;
             }
         }

@@ -22,6 +22,7 @@ mod permits;
 pub(crate) mod pool;
 mod query_loop;
 mod query_plan;
+mod query_task;
 mod range_samples;
 mod scheduler;
 pub(crate) mod server_view;

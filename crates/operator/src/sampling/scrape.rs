@@ -1,23 +1,21 @@
 //! The scrape of a metrics page.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use llm_autoscaler_engines::exposition::PageError;
 use tokio::time::{Instant, timeout_at};
 
 use crate::sampling::{
     body::Body,
-    connection::Connection,
     credentials::{CredentialStore, Peer},
     error::{FetchError, FetchProblem},
     memory::NamespaceBudget,
     page_state::{PageKey, Timing},
+    scrapes::{KeptScraper, UNKNOWN},
 };
 
 /// The size of the largest page that is accepted. An engine's page has 45 to 80 kB.
 const LIMIT: usize = 4 << 20;
-/// The memory that is reserved for a page of unknown size, in bytes.
-const UNKNOWN: usize = 64 << 10;
 /// Parsing a page larger than this reserves as much memory as the page has.
 const PARSED_BY_THE_WAY: usize = 256 << 10;
 
@@ -31,18 +29,20 @@ fn needed(length: usize) -> usize {
 }
 
 /// Scrapes the page of one pod.
-pub(crate) struct Scraper {
-    page: Arc<PageKey>,
-    connection: Connection,
-    memory: NamespaceBudget,
-    /// The memory that the next page will take, by what the latest one took.
-    expected: usize,
+pub(crate) struct Scraper<'a> {
+    page: &'a PageKey,
+    memory: &'a NamespaceBudget,
+    kept: &'a mut KeptScraper,
 }
 
-impl Scraper {
+impl<'a> Scraper<'a> {
     /// Returns a scraper of a page.
-    pub(crate) fn new(page: Arc<PageKey>, memory: NamespaceBudget) -> Self {
-        Self { page, connection: Connection::default(), memory, expected: UNKNOWN }
+    pub(crate) fn new(
+        page: &'a PageKey,
+        memory: &'a NamespaceBudget,
+        kept: &'a mut KeptScraper,
+    ) -> Self {
+        Self { page, memory, kept }
     }
 
     /// Reads the page, into the memory of `buffer`. It waits for the share of the namespace in the
@@ -57,9 +57,9 @@ impl Scraper {
         buffer: Vec<u8>,
     ) -> Result<Body, FetchError> {
         let deadline = Instant::now() + timing.timeout;
-        let Ok(memory) = timeout_at(deadline, self.memory.reserve(self.expected)).await else {
+        let Ok(memory) = timeout_at(deadline, self.memory.reserve(self.kept.expected)).await else {
             // The page may be smaller by now, and the share may never be that large again.
-            self.expected = (self.expected / 2).max(UNKNOWN);
+            self.kept.expected = (self.kept.expected / 2).max(UNKNOWN);
             return Err(self.error(FetchProblem::NoTurn(timing.timeout)));
         };
         let mut page = Body::new(buffer, LIMIT, memory);
@@ -69,15 +69,15 @@ impl Scraper {
             fetched.unwrap_or_else(|_| Err(self.error(FetchProblem::Timeout(timing.timeout))));
         let fetched = fetched.and_then(|()| self.reserve_parsing(&mut page));
         if fetched.is_err() {
-            self.connection.close();
+            self.kept.connection.close();
         }
-        self.expected = match &fetched {
+        self.kept.expected = match &fetched {
             Err(FetchError::Request { problem: FetchProblem::NoMemory(_), .. }) => {
                 2 * page.memory().bytes()
             }
             _ => needed(page.bytes().len()) * 9 / 8,
         };
-        self.expected = self.expected.clamp(UNKNOWN, 2 * LIMIT);
+        self.kept.expected = self.kept.expected.clamp(UNKNOWN, 2 * LIMIT);
         fetched.map(|()| page)
     }
 
@@ -85,11 +85,6 @@ impl Scraper {
     fn reserve_parsing(&self, page: &mut Body) -> Result<(), FetchError> {
         let needed = needed(page.bytes().len());
         page.memory().grow_to(needed).map_err(|problem| self.error(problem.into()))
-    }
-
-    /// Returns the namespace's share of the budget of memory.
-    pub(crate) fn memory(&self) -> &NamespaceBudget {
-        &self.memory
     }
 
     /// Returns the error of a response that is not a valid page.
@@ -107,9 +102,9 @@ impl Scraper {
         keep: bool,
         page: &mut Body,
     ) -> Result<(), FetchError> {
-        let PageKey { namespace, address, access, .. } = &*self.page;
+        let PageKey { namespace, address, access, .. } = self.page;
         let config = credentials.for_pods(namespace, access).await?;
-        let response = self.connection.get(address, &config, keep, page).await;
+        let response = self.kept.connection.get(address, &config, keep, page).await;
         if response.as_ref().is_err_and(FetchProblem::rejects_credentials) {
             credentials.invalidate(namespace, access, Peer::Pods).await;
         }
@@ -119,6 +114,8 @@ impl Scraper {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -165,8 +162,8 @@ mod tests {
         };
         let budget = MemoryBudget::new(16 << 20, Telemetry::default());
         let memory = budget.of("ns");
-        let mut scraper = Scraper::new(Arc::new(page), memory.clone());
-        scraper.expected = 2 * LIMIT;
+        let mut kept = KeptScraper { expected: 2 * LIMIT, ..KeptScraper::default() };
+        let mut scraper = Scraper::new(&page, &memory, &mut kept);
         let _windows = memory.reserve(1 << 20).await;
         let timing =
             Timing { interval: Duration::from_secs(9), timeout: Duration::from_millis(500) };

@@ -1,7 +1,8 @@
-//! The loop that scrapes one page.
+//! The loop that scrapes all pages: each when it is due, in a task that lasts no longer than the
+//! scrape.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, Once},
     time::Duration,
 };
 
@@ -17,12 +18,12 @@ use crate::{
         body::Body,
         credentials::CredentialStore,
         error::FetchError,
-        feed::Feed,
         measure_set::{MeasureSet, MeasureSets},
-        memory::MemoryBudget,
-        page_state::{PageKey, PageState, ScrapeResult, ScrapedPage},
-        schedule::Schedule,
+        memory::{MemoryBudget, NamespaceBudget},
+        page_state::{Page, ScrapeResult, ScrapedPage},
         scrape::Scraper,
+        scrape_queue::ScrapeQueue,
+        scrapes::{Kept, KeptScraper},
     },
     spans,
     supervise::{Panic, Supervisor},
@@ -48,11 +49,14 @@ const KEPT_SCRATCH: usize = 1 << 20;
 /// The number of buffers that are kept.
 const KEPT: usize = 32;
 
-/// A page and its samples, which one task scrapes for all subscribers.
-pub(crate) type ScrapeLoop = Feed<PageKey, PageState>;
+/// The tasks' name in the operator's metrics.
+const NAME: &str = "page";
 
-/// The resources that all scrape loops share.
+/// The pages that are scraped, and the resources that they share.
 pub(crate) struct ScrapeContext {
+    queue: ScrapeQueue,
+    /// Begins the loop with the first page.
+    begun: Once,
     credentials: CredentialStore,
     permits: Lanes,
     parsing: Lanes,
@@ -120,20 +124,83 @@ impl ScrapeContext {
     ) -> Self {
         let (permits, parsing) = (Lanes::new(CONCURRENCY), Lanes::new(PARSED_AT_ONCE));
         let buffers = BufferPool::default();
-        let supervisor = Supervisor::new(telemetry.clone(), clock);
-        let sets = MeasureSets::default();
-        Self { credentials, permits, parsing, telemetry, buffers, clock, supervisor, memory, sets }
+        Self {
+            queue: ScrapeQueue::default(),
+            begun: Once::new(),
+            credentials,
+            permits,
+            parsing,
+            supervisor: Supervisor::new(telemetry.clone(), clock),
+            telemetry,
+            buffers,
+            clock,
+            memory,
+            sets: MeasureSets::default(),
+        }
+    }
+
+    /// Begins to scrape a page.
+    pub(crate) fn begin(self: &Arc<Self>, page: &Arc<Page>) {
+        self.begun.call_once(|| {
+            let context = self.clone();
+            self.supervisor.spawn(NAME, async move {
+                let start = || look_at_pages(context.clone());
+                context.supervisor.repeat(NAME, start, |_| {}).await;
+            });
+        });
+        self.queue.begin(page, Instant::now() + page.phase(FIRST_WITHIN));
+    }
+
+    /// Takes note that the subscriptions of a page have changed, or that a scrape at once was asked
+    /// for.
+    pub(crate) fn note_change(&self, page: &Arc<Page>) {
+        self.queue.note_change(page);
+    }
+
+    /// Ends the scrapes of a page.
+    pub(crate) fn end(&self, page: &Arc<Page>) {
+        self.queue.end(page);
     }
 }
 
-/// Scrapes one page until the task is aborted. A panic is the error of a scrape.
-pub(crate) async fn run(context: Arc<ScrapeContext>, page: Arc<ScrapeLoop>) {
-    let start = || scrape_repeatedly(context.clone(), page.clone());
-    context.supervisor.repeat("page", start, |panic| fail(&context, &page, panic)).await;
+/// Looks at each page at its moment, for the life of the process.
+async fn look_at_pages(context: Arc<ScrapeContext>) {
+    loop {
+        let Some((at, page)) = context.queue.first() else {
+            context.queue.sooner().await;
+            continue;
+        };
+        tokio::select! {
+            biased;
+            () = sleep_until(at) => {}
+            () = context.queue.sooner() => continue,
+        }
+        context.queue.look_at(at, &page, |kept, has_changed| {
+            let look = look_at(context.clone(), page.clone(), kept, has_changed);
+            context.supervisor.spawn(NAME, look)
+        });
+    }
+}
+
+/// Scrapes a page if it is due, and plans its next scrape. A panic is the error of a scrape; the
+/// page begins again after a while.
+async fn look_at(context: Arc<ScrapeContext>, page: Arc<Page>, mut kept: Kept, has_changed: bool) {
+    // In a box, so that the supervision costs no memory of the size of its own.
+    let scraped = Box::pin(scrape_if_due(&context, &page, &mut kept, has_changed));
+    if let Err(panic) = context.supervisor.attempt(NAME, scraped).await {
+        // A second panic is counted, and changes nothing.
+        let _ = context.supervisor.call(NAME, || fail(&context, &page, &panic));
+        let restarts = kept.restarts.take();
+        let mut restarts = restarts.unwrap_or_else(|| Box::new(context.supervisor.restarts()));
+        kept = Kept::new(Instant::now() + restarts.wait());
+        restarts.record_start();
+        kept.restarts = Some(restarts);
+    }
+    context.queue.put_back(&page, kept);
 }
 
 /// Records a panic, and wakes the subscribers.
-fn fail(context: &ScrapeContext, page: &ScrapeLoop, panic: &Panic) {
+fn fail(context: &ScrapeContext, page: &Page, panic: &Panic) {
     let error = FetchError::Internal(panic.clone());
     context.telemetry.record_scrape(error.kind());
     let memory = context.memory.of(page.key.namespace.clone());
@@ -142,55 +209,49 @@ fn fail(context: &ScrapeContext, page: &ScrapeLoop, panic: &Panic) {
 }
 
 /// Records the result of a scrape, and wakes the subscribers.
-fn record(page: &ScrapeLoop, result: ScrapeResult<'_>) {
+fn record(page: &Page, result: ScrapeResult<'_>) {
     let subscribers = page.state().record_scrape(result);
     for subscriber in subscribers {
         subscriber.notify_one();
     }
 }
 
-async fn scrape_repeatedly(context: Arc<ScrapeContext>, page: Arc<ScrapeLoop>) {
+async fn scrape_if_due(context: &ScrapeContext, page: &Page, kept: &mut Kept, has_changed: bool) {
+    #[cfg(test)]
+    tests::panic_if_asked(page, kept);
     let memory = context.memory.of(page.key.namespace.clone());
-    let mut scraper = Scraper::new(page.key.clone(), memory);
-    let mut schedule = Schedule::new(Instant::now() + page.phase(FIRST_WITHIN));
-    loop {
-        tokio::select! {
-            biased;
-            () = sleep_until(schedule.next()) => {
-                // A scrape is in a box, so that a page has the memory of one only while it runs,
-                // and not while it waits for its turn.
-                let turn = context.permits.enter(&page.key.namespace).await;
-                let ok = Box::pin(scrape(&context, &page, &mut scraper, schedule.next())).await;
-                drop(turn);
-                schedule.record_read(ok);
-            }
-            () = page.changed.notified() => {
-                let mut state = page.state();
-                let is_asked_for = state.take_demand();
-                let is_due = is_asked_for || state.has_new_measures(scraper.memory(), &context.sets);
-                drop(state);
-                if schedule.has_begun() && is_due {
-                    schedule.tick_now(Instant::now());
-                    continue;
-                }
-            }
+    let schedule = &mut kept.schedule;
+    if has_changed && schedule.has_begun() {
+        let mut state = page.state();
+        let is_asked_for = state.take_demand();
+        if is_asked_for || state.has_new_measures(&memory, &context.sets) {
+            schedule.tick_now(Instant::now());
         }
-        let interval = page.state().timing().interval;
-        schedule.plan_next(interval, page.phase(interval), Instant::now());
     }
+    let due = schedule.next();
+    if due <= Instant::now() {
+        // A scrape is in a box, so that a page has the memory of one only while it runs, and not
+        // while it waits for its turn.
+        let turn = context.permits.enter(&page.key.namespace).await;
+        let ok = Box::pin(scrape(context, page, (&memory, &mut kept.scraper), due)).await;
+        drop(turn);
+        schedule.record_read(ok);
+    }
+    let interval = page.state().timing().interval;
+    schedule.plan_next(interval, page.phase(interval), Instant::now());
 }
 
 /// Scrapes one page once, in its turn, and wakes its subscribers. Returns true if it is valid.
 async fn scrape(
     context: &ScrapeContext,
-    page: &ScrapeLoop,
-    scraper: &mut Scraper,
+    page: &Page,
+    kept: (&NamespaceBudget, &mut KeptScraper),
     due: Instant,
 ) -> bool {
     context.telemetry.record_scrape_lateness(due.elapsed());
     let (began, address) = (context.clock.monotonic(), &page.key.address);
     let span = spans::scrape(&page.key.namespace, address.ip, address.port);
-    let (is_valid, result) = scrape_once(context, page, scraper).instrument(span.clone()).await;
+    let (is_valid, result) = scrape_once(context, page, kept).instrument(span.clone()).await;
     spans::record_result(&span, result);
     context.telemetry.record_scrape(result);
     context.telemetry.record_scrape_duration(context.clock.monotonic().since(began));
@@ -200,13 +261,14 @@ async fn scrape(
 /// Scrapes one page. Returns true if it is valid, and the result as the metrics name it.
 async fn scrape_once(
     context: &ScrapeContext,
-    page: &ScrapeLoop,
-    scraper: &mut Scraper,
+    page: &Page,
+    (memory, kept): (&NamespaceBudget, &mut KeptScraper),
 ) -> (bool, &'static str) {
     let (measures, timing) = {
         let mut state = page.state();
-        (state.measures(scraper.memory(), &context.sets), state.timing())
+        (state.measures(memory, &context.sets), state.timing())
     };
+    let mut scraper = Scraper::new(&page.key, memory, kept);
     let response = scraper.scrape(&context.credentials, &timing, context.buffers.acquire()).await;
     let at = context.clock.monotonic();
     let body = match response {
@@ -266,7 +328,6 @@ async fn parse(
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt;
     use llm_autoscaler_api::Access;
     use llm_autoscaler_engines::{Buckets, Kind, Measure, Recipe, exposition::Value};
     use tokio::sync::Notify;
@@ -275,9 +336,15 @@ mod tests {
     use crate::{
         kube_api::stand_in::{Answer, Received, StandIn},
         sampling::{
-            connection::Address, egress::Egress, feed::FeedRegistry, page_state::PageSubscription,
+            connection::Address,
+            egress::Egress,
+            feed::FeedRegistry,
+            page_state::{PageKey, PageState, PageSubscription},
         },
     };
+
+    /// The path of a page that makes its first scrape panic.
+    const PANICS: &str = "/panics";
 
     /// 32 of them used to take half a gigabyte, in no budget.
     #[test]
@@ -298,44 +365,50 @@ mod tests {
         }
     }
 
+    /// Panics for a page that asks for it, once.
+    pub(super) fn panic_if_asked(page: &Page, kept: &Kept) {
+        let is_asked = &*page.key.address.path == PANICS && kept.restarts.is_none();
+        assert!(!is_asked, "index out of bounds");
+    }
+
+    /// A page used to be scraped no more.
     #[tokio::test]
-    async fn a_page_whose_task_panics_has_an_error_and_tells_its_subscribers() {
+    async fn a_page_whose_scrape_panics_has_an_error_and_is_scraped_again() {
         let api = StandIn::start(|_: &Received| Answer::Never).await;
         let (telemetry, clock) = (Telemetry::default(), Clock::start());
         let credentials = CredentialStore::new(api.client.clone(), Egress::default()).unwrap();
         let memory = MemoryBudget::plenty();
-        let context = ScrapeContext::new(credentials, telemetry.clone(), clock, memory);
-        let address = Address { ip: [10, 0, 0, 7].into(), port: 1, tls: false, path: "/m".into() };
+        let mut context = ScrapeContext::new(credentials, telemetry.clone(), clock, memory);
+        context.supervisor = Supervisor::impatient();
+        let context = Arc::new(context);
+        // Nothing may be called, so that a scrape has another error than a panic.
+        let address =
+            Address { ip: [127, 0, 0, 1].into(), port: 1, tls: false, path: PANICS.into() };
         let key = PageKey {
             namespace: "ns".into(),
             pod_uid: "1".to_owned(),
             address,
             access: Arc::new(Access::default()),
         };
-        let (wake, second) = (Arc::new(Notify::new()), Duration::from_secs(1));
+        let (wake, hour) = (Arc::new(Notify::new()), Duration::from_hours(1));
         let recipe = Recipe::series(Kind::Gauge, "q", []);
         let measures = [Arc::new(Measure { recipe, window: Duration::ZERO })].into();
         let subscription =
-            PageSubscription { interval: second, timeout: second, measures, wake: wake.clone() };
+            PageSubscription { interval: hour, timeout: hour, measures, wake: wake.clone() };
         let registry = FeedRegistry::<PageKey, PageState>::default();
-        let never = |_| std::future::pending();
-        let page = registry.subscribe(registry.new_subscriber(), &key, subscription, never);
-
-        let context = Arc::new(context);
-        // It had 5.5 kB for a scrape, also while none ran.
-        let idle = size_of_val(&scrape_repeatedly(context.clone(), page.clone()));
-        assert!(idle <= 368, "{idle} bytes");
-        let task = size_of_val(&run(context.clone(), page.clone()));
-        assert!(task <= 368, "{task} bytes");
-        let panic = Supervisor::impatient().call("page", || panic!("index out of bounds"));
-        fail(&context, &page, &panic.unwrap_err());
-        let error = page.state().error().map(ToString::to_string).unwrap();
-        assert!(
-            error.contains("index out of bounds") && error.contains("InternalError"),
-            "{error}"
-        );
-        assert!(page.state().valid_at().is_none() && !page.state().is_latest());
-        assert!(wake.notified().now_or_never().is_some());
+        let subscriber = registry.new_subscriber();
+        let page =
+            registry.subscribe(subscriber, &key, subscription, |page, _| context.begin(page));
+        let next_error = async || {
+            wake.notified().await;
+            assert!(page.state().valid_at().is_none() && !page.state().is_latest());
+            page.state().error().map(ToString::to_string).unwrap()
+        };
+        let error = next_error().await;
+        let is_told = error.contains("index out of bounds") && error.contains("InternalError");
+        assert!(is_told, "{error}");
         assert!(telemetry.open_metrics().contains("scrapes_total{result=\"internal\"} 1\n"));
+        let error = next_error().await;
+        assert!(error.contains("loopback"), "{error}");
     }
 }

@@ -16,10 +16,10 @@ use crate::{
     lock::lock,
     sampling::{
         credentials::CredentialStore,
-        feed::{FeedRegistry, SubscriberId},
+        feed::{Change, FeedRegistry, SubscriberId},
         memory::MemoryBudget,
-        page_state::{PageKey, PageState, PageSubscription},
-        scrape_loop::{self, ScrapeContext, ScrapeLoop},
+        page_state::{Page, PageKey, PageState, PageSubscription},
+        scrape_loop::ScrapeContext,
     },
     telemetry::Telemetry,
 };
@@ -91,15 +91,23 @@ impl ScrapePool {
         subscriber: SubscriberId,
         key: &PageKey,
         subscription: PageSubscription,
-    ) -> Arc<ScrapeLoop> {
+    ) -> Arc<Page> {
         let context = &self.0.context;
-        let run = |page| scrape_loop::run(context.clone(), page);
-        self.0.pages.subscribe(subscriber, key, subscription, run)
+        let tell = |page: &Arc<Page>, change| match change {
+            Change::Begun => context.begin(page),
+            Change::Changed => context.note_change(page),
+        };
+        self.0.pages.subscribe(subscriber, key, subscription, tell)
+    }
+
+    /// Has a page scraped at once if its state asks for that.
+    pub(crate) fn hasten(&self, page: &Arc<Page>) {
+        self.0.context.note_change(page);
     }
 
     /// Ends the subscription to a page.
     pub(crate) fn unsubscribe(&self, subscriber: SubscriberId, key: &PageKey) {
-        self.0.pages.unsubscribe(subscriber, key);
+        self.0.pages.unsubscribe(subscriber, key, |page| self.0.context.end(page));
     }
 }
 

@@ -29,7 +29,7 @@ const PACE: Pace = Pace { every: Duration::from_secs(10), burst: 3 };
 pub(crate) struct EventQueue(Arc<Shared>);
 
 struct Shared {
-    events: Events,
+    events: Arc<Events>,
     limiter: WriteLimiter,
     clock: Clock,
     kinds: Mutex<Kinds<EventKind, Queued>>,
@@ -53,7 +53,7 @@ struct Queued {
 
 impl EventQueue {
     /// Begins with nothing published.
-    pub(crate) fn new(events: Events, limiter: WriteLimiter, clock: Clock) -> Self {
+    pub(crate) fn new(events: Arc<Events>, limiter: WriteLimiter, clock: Clock) -> Self {
         Self(Arc::new(Shared { events, limiter, clock, kinds: Mutex::default() }))
     }
 

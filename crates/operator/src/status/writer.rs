@@ -5,7 +5,8 @@
 //! that changes nothing writes nothing.
 //!
 //! A task writes, and steps never wait for it: a webhook or an etcd that makes writes of a status
-//! slow delays no size. What has become old while a write was under way is never written.
+//! slow delays no size. What has become old while a write was under way is never written. The task
+//! ends once nothing is left to be written, since few of thousands of autoscalers have a write.
 //!
 //! A write names the version of the object that this copy of the operator has last seen. One that
 //! comes late, after another copy has taken over and written, is refused; one that is refused
@@ -26,10 +27,10 @@ use llm_autoscaler_api::{
 };
 use llm_autoscaler_core::Monotonic;
 use serde_json::json;
-use tokio::{sync::watch, task::AbortHandle};
+use tokio::{sync::Notify, task::AbortHandle};
 use tracing::{debug, warn};
 
-use self::parts::{bill_until, reasons, urgent, values};
+use self::parts::{Written, bill_until, reasons, urgent, values};
 use super::write_limiter::WriteLimiter;
 use crate::{
     clock::Clock,
@@ -41,6 +42,8 @@ use crate::{
     telemetry::{Telemetry, WriteKind},
 };
 
+/// The task's name in the operator's metrics.
+const NAME: &str = "status";
 /// The shortest time between two writes.
 const EVERY: Duration = Duration::from_secs(1);
 /// The shortest time between two writes for reasons and rules that change, because these may change
@@ -76,30 +79,30 @@ pub(crate) struct StatusClient {
 /// Writes one autoscaler's status.
 pub(crate) struct StatusWriter {
     /// The status as it should be now.
-    status: Arc<LLMAutoscalerStatus>,
-    clock: Clock,
-    ledger: Arc<Mutex<Ledger>>,
-    /// The latest status that is to be written.
-    wanted: watch::Sender<Option<Arc<Wanted>>>,
-    /// The latest version of the object that is known.
-    version: Version,
-    task: AbortHandle,
+    status: LLMAutoscalerStatus,
+    writes: Arc<StatusWrites>,
+    /// The latest task that wrote.
+    task: Option<AbortHandle>,
 }
 
 /// A status that is to be written.
 struct Wanted {
     name: String,
     uid: Option<String>,
-    status: Arc<LLMAutoscalerStatus>,
+    status: LLMAutoscalerStatus,
 }
 
 /// The record of what has been written.
 struct Ledger {
     /// The status that the API server has, as far as is known.
-    written: Arc<LLMAutoscalerStatus>,
+    written: Written,
     /// The beginning of the latest write.
     written_at: Option<Monotonic>,
     has_failed: bool,
+    /// The latest status that is to be written.
+    wanted: Option<Arc<Wanted>>,
+    /// True while a task writes.
+    is_writing: bool,
 }
 
 /// The time at which a status is to be written.
@@ -113,35 +116,28 @@ enum Due {
 
 impl Drop for StatusWriter {
     fn drop(&mut self) {
-        self.task.abort();
+        if let Some(task) = &self.task {
+            task.abort();
+        }
     }
 }
 
 impl StatusWriter {
     /// Begins with the status that the object has.
     pub(crate) fn new(client: &Arc<StatusClient>, object: &LLMAutoscaler) -> Self {
-        let status = Arc::new(object.status.clone().unwrap_or_default());
-        let (ledger, (wanted, receiver)) =
-            (Arc::new(Mutex::new(Ledger::new(status.clone()))), watch::channel(None));
-        let namespace = object.namespace().unwrap_or_default();
-        let version = Version::of(object);
-        let writes = Arc::new(StatusWrites {
-            namespace,
+        let status = object.status.clone().unwrap_or_default();
+        let writes = StatusWrites {
+            namespace: object.namespace().unwrap_or_default(),
             client: client.clone(),
-            ledger: ledger.clone(),
-            version: version.clone(),
-        });
-        let supervisor = client.supervisor.clone();
-        let task = client.supervisor.spawn("status", async move {
-            let start = || writes.clone().run(receiver.clone());
-            supervisor.repeat("status", start, |_| {}).await;
-        });
-        Self { status, clock: client.clock, ledger, wanted, version, task }
+            ledger: Mutex::new(Ledger::new(&status)),
+            version: Version::of(object),
+        };
+        Self { status, writes: Arc::new(writes), task: None }
     }
 
     /// Takes note of the version of the object that the watch has shown.
     pub(crate) fn observe_version(&self, object: &LLMAutoscaler) {
-        self.version.observe(object.resource_version());
+        self.writes.version.observe(object.resource_version());
     }
 
     /// Returns the status as it should be now.
@@ -152,13 +148,18 @@ impl StatusWriter {
     /// Takes over a status. If it differs enough from the last one, it is written in the
     /// background.
     pub(crate) fn write(&mut self, object: &LLMAutoscaler, mut status: LLMAutoscalerStatus) {
-        // It is kept, and twice once it is written.
+        // It is kept.
         status.conditions.shrink_to_fit();
-        let due = lock(&self.ledger).due(&status, self.clock.monotonic());
-        self.status = Arc::new(status);
-        if due != Due::No {
-            self.wanted.send_replace(Some(Arc::new(Wanted::new(object, self.status.clone()))));
+        let mut ledger = lock(&self.writes.ledger);
+        if ledger.due(&status, self.writes.client.clock.monotonic()) != Due::No {
+            ledger.wanted = Some(Arc::new(Wanted::new(object, status.clone())));
+            if !std::mem::replace(&mut ledger.is_writing, true) {
+                let (supervisor, writes) = (&self.writes.client.supervisor, self.writes.clone());
+                self.task = Some(supervisor.spawn(NAME, writes.run()));
+            }
         }
+        drop(ledger);
+        self.status = status;
     }
 }
 
@@ -173,23 +174,23 @@ pub(crate) async fn write_once(
     let writes = StatusWrites {
         namespace,
         client: client.clone(),
-        ledger: Arc::new(Mutex::new(Ledger::new(Arc::default()))),
-        version: Version::unknown(),
+        ledger: Mutex::new(Ledger::new(&LLMAutoscalerStatus::default())),
+        version: Version::default(),
     };
-    writes.write(&Wanted::new(object, Arc::new(status))).await;
+    writes.write(&Wanted::new(object, status)).await;
     let has_failed = lock(&writes.ledger).has_failed;
     !has_failed
 }
 
 impl Wanted {
-    fn new(object: &LLMAutoscaler, status: Arc<LLMAutoscalerStatus>) -> Self {
+    fn new(object: &LLMAutoscaler, status: LLMAutoscalerStatus) -> Self {
         Self { name: object.name_any(), uid: object.uid(), status }
     }
 
     /// Returns the status with no more memory than the budget allows.
     fn within_budget(&self) -> LLMAutoscalerStatus {
         // It belongs to the copy of the operator that gets a call.
-        let mut status = LLMAutoscalerStatus { last_wake_time: None, ..(*self.status).clone() };
+        let mut status = LLMAutoscalerStatus { last_wake_time: None, ..self.status.clone() };
         let bytes = memory::size(&status.targets);
         if bytes > MEMORY_BUDGET {
             let name = &self.name;
@@ -201,20 +202,21 @@ impl Wanted {
 }
 
 impl Ledger {
-    fn new(written: Arc<LLMAutoscalerStatus>) -> Self {
-        Self { written, written_at: None, has_failed: false }
+    fn new(written: &LLMAutoscalerStatus) -> Self {
+        let written = Written::new(written);
+        Self { written, written_at: None, has_failed: false, wanted: None, is_writing: false }
     }
 
     fn due(&self, status: &LLMAutoscalerStatus, now: Monotonic) -> Due {
         let written = &self.written;
-        if urgent(written) != urgent(status) {
+        if written.urgent != urgent(status) {
             let every = if self.has_failed { REASONS_EVERY } else { EVERY };
             let rested = self.written_at.map_or(every, |at| now.since(at));
             return Due::In(every.saturating_sub(rested));
         }
-        let is_due = self.rested(REASONS_EVERY, now) && reasons(written) != reasons(status)
+        let is_due = self.rested(REASONS_EVERY, now) && written.reasons != reasons(status)
             || self.rested(VALUES_EVERY, now)
-                && (values(written) != values(status) || is_bill_old(written, status));
+                && (written.values != values(status) || is_bill_old(written, status));
         if is_due { Due::In(Duration::ZERO) } else { Due::No }
     }
 
@@ -225,46 +227,51 @@ impl Ledger {
 }
 
 /// Returns whether the bill that was written is too old to be that of a quiet autoscaler.
-fn is_bill_old(written: &LLMAutoscalerStatus, status: &LLMAutoscalerStatus) -> bool {
-    match (bill_until(written), bill_until(status)) {
+fn is_bill_old(written: &Written, status: &LLMAutoscalerStatus) -> bool {
+    match (written.bill_until, bill_until(status)) {
         (Some(written), Some(until)) => until - written >= BILL_EVERY,
         (written, until) => written.is_none() && until.is_some(),
     }
 }
 
-/// The latest version of an object that is known. Clones are the same.
-#[derive(Clone)]
-struct Version(watch::Sender<Option<String>>);
+/// The latest version of an object that is known.
+#[derive(Default)]
+struct Version {
+    latest: Mutex<Option<String>>,
+    /// Notified when another one is known.
+    changed: Notify,
+}
 
 impl Version {
     fn of(object: &LLMAutoscaler) -> Self {
-        Self(watch::Sender::new(object.resource_version()))
-    }
-
-    fn unknown() -> Self {
-        Self(watch::Sender::new(None))
+        Self { latest: Mutex::new(object.resource_version()), changed: Notify::new() }
     }
 
     /// Takes over a version, unless it is an older one: the watch shows one's own writes late.
     fn observe(&self, version: Option<String>) {
         let Some(version) = version else { return };
-        self.0.send_if_modified(|known| {
-            let is_new =
-                known.as_ref().is_none_or(|known| *known != version && !is_older(&version, known));
-            if is_new {
-                *known = Some(version);
-            }
-            is_new
-        });
+        let mut latest = lock(&self.latest);
+        if latest.as_ref().is_none_or(|known| *known != version && !is_older(&version, known)) {
+            *latest = Some(version);
+            self.changed.notify_waiters();
+        }
     }
 
     fn latest(&self) -> Option<String> {
-        self.0.borrow().clone()
+        lock(&self.latest).clone()
     }
 
     /// Waits for another version than this one.
     async fn changed_from(&self, version: Option<&String>) {
-        let _ = self.0.subscribe().wait_for(|latest| latest.as_ref() != version).await;
+        loop {
+            let mut changed = std::pin::pin!(self.changed.notified());
+            // A change from here on is noticed.
+            changed.as_mut().enable();
+            if self.latest().as_ref() != version {
+                return;
+            }
+            changed.await;
+        }
     }
 }
 
@@ -272,35 +279,53 @@ impl Version {
 struct StatusWrites {
     namespace: String,
     client: Arc<StatusClient>,
-    ledger: Arc<Mutex<Ledger>>,
+    ledger: Mutex<Ledger>,
     version: Version,
 }
 
 impl StatusWrites {
-    /// Writes the latest status whenever it is due, until the writer is dropped.
-    async fn run(self: Arc<Self>, mut wanted: watch::Receiver<Option<Arc<Wanted>>>) {
-        while wanted.changed().await.is_ok() {
-            // While it waits, a later one may come.
-            loop {
-                let latest = wanted.borrow_and_update().clone();
-                let Some(latest) = latest else { break };
-                let due = lock(&self.ledger).due(&latest.status, self.client.clock.monotonic());
-                match due {
-                    Due::No => break,
-                    Due::In(Duration::ZERO) => {
-                        let version = self.version.latest();
-                        // In a box, so that a writer needs the memory of a write only during one.
-                        if Box::pin(self.write(&latest)).await == Outcome::Outdated {
-                            let changed = self.version.changed_from(version.as_ref());
-                            let _ = tokio::time::timeout(CHANGE_SEEN_WITHIN, changed).await;
-                            continue;
-                        }
-                        break;
+    /// Writes the latest status whenever it is due, until nothing is to be written. After a panic a
+    /// later step begins again.
+    async fn run(self: Arc<Self>) {
+        // In a box, so that the supervision costs no memory of the size of its own.
+        let written = self.client.supervisor.attempt(NAME, Box::pin(self.write_wanted())).await;
+        if written.is_err() {
+            let mut ledger = lock(&self.ledger);
+            (ledger.wanted, ledger.is_writing, ledger.has_failed) = (None, false, true);
+        }
+    }
+
+    async fn write_wanted(&self) {
+        while let Some(latest) = self.next_wanted() {
+            let due = lock(&self.ledger).due(&latest.status, self.client.clock.monotonic());
+            match due {
+                Due::No => self.forget(&latest),
+                Due::In(Duration::ZERO) => {
+                    let version = self.version.latest();
+                    if self.write(&latest).await == Outcome::Outdated {
+                        let changed = self.version.changed_from(version.as_ref());
+                        let _ = tokio::time::timeout(CHANGE_SEEN_WITHIN, changed).await;
+                    } else {
+                        self.forget(&latest);
                     }
-                    Due::In(wait) => tokio::time::sleep(wait).await,
                 }
+                // While it waits, a later one may come.
+                Due::In(wait) => tokio::time::sleep(wait).await,
             }
         }
+    }
+
+    /// Returns the latest status that is to be written. If there is none, nothing writes any more.
+    fn next_wanted(&self) -> Option<Arc<Wanted>> {
+        let mut ledger = lock(&self.ledger);
+        ledger.is_writing = ledger.wanted.is_some();
+        ledger.wanted.clone()
+    }
+
+    /// Removes a status that was to be written, unless a later one has come.
+    fn forget(&self, done: &Arc<Wanted>) {
+        let mut ledger = lock(&self.ledger);
+        ledger.wanted.take_if(|wanted| Arc::ptr_eq(wanted, done));
     }
 
     async fn write(&self, wanted: &Wanted) -> Outcome {
@@ -333,7 +358,7 @@ impl StatusWrites {
         match result {
             Ok(object) => {
                 telemetry.record_status_write("ok");
-                ledger.written = wanted.status.clone();
+                ledger.written = Written::new(&wanted.status);
                 self.version.observe(object.resource_version());
                 Outcome::Done
             }

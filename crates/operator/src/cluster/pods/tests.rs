@@ -20,7 +20,7 @@ fn store() -> (PodStore, Following) {
     let following = store.follow("ns");
     store.begin_listing();
     store.end_listing(&Listed::new());
-    store.health.record_listing();
+    store.health().record_listing();
     (store, following)
 }
 

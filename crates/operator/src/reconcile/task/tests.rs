@@ -129,7 +129,7 @@ async fn an_idle_autoscaler_takes_no_memory_for_what_is_rare() {
     let autoscaler = Box::new(Autoscaler::new(context, receiver.borrow().clone()));
     let future = size_of_val(&autoscaler.run(receiver));
     for (name, bytes, most) in [
-        ("Autoscaler", size_of::<Autoscaler>(), 776),
+        ("Autoscaler", size_of::<Autoscaler>(), 920),
         ("Role", size_of::<Role>(), 4808),
         ("TargetConfig", size_of::<TargetConfig>(), 1640),
         ("SourceConfig", size_of::<SourceConfig>(), 256),

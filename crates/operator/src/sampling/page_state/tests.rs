@@ -6,6 +6,7 @@ use crate::{
     sampling::{
         feed::{Feed, FeedRegistry},
         memory::MemoryBudget,
+        scrapes::Kept,
     },
     telemetry::Telemetry,
 };
@@ -55,7 +56,8 @@ fn a_page_takes_no_memory_for_what_is_rare() {
     for (name, bytes, most) in [
         ("Pod", size_of::<Pod>(), 320),
         ("PageKey", size_of::<PageKey>(), 88),
-        ("Feed", size_of::<Feed<PageKey, PageState>>(), 200),
+        ("Feed", size_of::<Feed<PageKey, PageState>>(), 400),
+        ("Kept", size_of::<Kept>(), 72),
         ("PageSubscription", size_of::<PageSubscription>(), 56),
         ("Known", size_of::<Known>(), 96),
     ] {

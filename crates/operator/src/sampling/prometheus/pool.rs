@@ -7,7 +7,7 @@ use crate::{
     sampling::{
         credentials::CredentialStore,
         error::FetchError,
-        feed::{FeedRegistry, SubscriberId},
+        feed::{Change, FeedRegistry, SubscriberId},
         memory::MemoryBudget,
         prometheus::{
             demand::{QueryDemand, QueryPace, ServerKey},
@@ -55,7 +55,10 @@ impl PrometheusPool {
         key: &ServerKey,
         demand: QueryDemand,
     ) -> Result<Arc<PrometheusServer>, FetchError> {
-        let run = |server| query_loop::run(self.context.clone(), server);
+        let tell = |server: &Arc<PrometheusServer>, change| match change {
+            Change::Begun => query_loop::begin(self.context.clone(), server),
+            Change::Changed => server.sampler.changed.notify_one(),
+        };
         let is_counted =
             |known: &ServerKey| known.namespace == key.namespace && known.pace == QueryPace::Normal;
         let has_room = |servers: &mut dyn Iterator<Item = &ServerKey>| {
@@ -63,7 +66,7 @@ impl PrometheusPool {
             key.pace == QueryPace::AtZero
                 || servers.filter(|known| is_counted(known)).count() < MOST_SERVERS
         };
-        let server = self.servers.subscribe_if(subscriber, key, demand, has_room, run);
+        let server = self.servers.subscribe_if(subscriber, key, demand, has_room, tell);
         server.ok_or_else(|| FetchError::TooManyServers {
             url: key.url.clone(),
             namespace: key.namespace.clone(),
@@ -73,7 +76,7 @@ impl PrometheusPool {
 
     /// Ends the subscription to a server.
     pub(crate) fn unsubscribe(&self, subscriber: SubscriberId, key: &ServerKey) {
-        self.servers.unsubscribe(subscriber, key);
+        self.servers.unsubscribe(subscriber, key, |server| server.sampler.end());
     }
 }
 

@@ -35,6 +35,9 @@ use crate::{
     telemetry::Telemetry,
 };
 
+/// The task's name in the operator's metrics.
+const NAME: &str = "prometheus";
+
 /// A server and its results, which one task queries for all subscribers.
 pub(crate) type PrometheusServer = Feed<ServerKey, ServerState>;
 
@@ -70,8 +73,14 @@ impl QueryContext {
     }
 }
 
+/// Begins to query a server.
+pub(super) fn begin(context: Arc<QueryContext>, server: &Arc<PrometheusServer>) {
+    let supervisor = context.supervisor.clone();
+    server.sampler.begin(|| supervisor.spawn(NAME, run(context, server.clone())));
+}
+
 /// Queries one server until the task is aborted. A panic is the error of all of its queries.
-pub(super) async fn run(context: Arc<QueryContext>, server: Arc<PrometheusServer>) {
+async fn run(context: Arc<QueryContext>, server: Arc<PrometheusServer>) {
     let dialect = Arc::new(Dialect::default());
     let start = || {
         let (asking, asked, dialect) = (context.clone(), server.clone(), dialect.clone());
@@ -90,7 +99,7 @@ pub(super) async fn run(context: Arc<QueryContext>, server: Arc<PrometheusServer
         };
         query_repeatedly(context.clone(), server.clone(), ask)
     };
-    context.supervisor.repeat("prometheus", start, |panic| fail(&context, &server, panic)).await;
+    context.supervisor.repeat(NAME, start, |panic| fail(&context, &server, panic)).await;
 }
 
 /// Records a panic, and wakes the subscribers.
@@ -156,7 +165,7 @@ async fn query_repeatedly<F>(
                 }
             }
             () = sleep_until(next.unwrap_or(now)), if next.is_some() => {}
-            () = server.changed.notified() => {}
+            () = server.sampler.changed.notified() => {}
         }
     }
 }
@@ -165,7 +174,7 @@ async fn query_repeatedly<F>(
 fn set_plan(server: &PrometheusServer, scheduler: &mut Scheduler, now: Instant) {
     let mut state = server.state();
     let plan = state.plan(scheduler.splits());
-    let ServerKey { url, namespace, .. } = &*server.key;
+    let ServerKey { url, namespace, .. } = &server.key;
     let (url, namespace) = (url.clone(), namespace.clone());
     let error = FetchError::TooManyQueries { url, namespace, limit: MOST_WANTED };
     let excess: Vec<Wanted> = plan.excess.iter().cloned().collect();

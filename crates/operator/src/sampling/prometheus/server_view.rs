@@ -146,7 +146,7 @@ impl ServerView {
     /// Returns true if no answer of the more frequent queries is later than the usual one.
     fn is_up_to_date(&self) -> bool {
         let mut queries = self.demand.queries.iter();
-        queries.all(|query| self.latest(query).is_none_or(|latest| *latest.server.key == self.key))
+        queries.all(|query| self.latest(query).is_none_or(|latest| latest.server.key == self.key))
     }
 
     /// Returns the subscription with the latest answer to a query of the spec.

@@ -15,6 +15,7 @@ use crate::sampling::{
         answer::{Found, QueryAnswer, QueryReply},
         demand::{QueryDemand, Selection},
         query_plan::{QueryId, QueryPlan, Wanted},
+        query_task::QueryTask,
         range_samples::{RangeResponse, RangeResults},
         splits::Splits,
     },
@@ -36,6 +37,7 @@ pub(crate) struct ServerState {
 
 impl FeedState for ServerState {
     type Subscription = QueryDemand;
+    type Sampler = QueryTask;
 
     fn subscribe(&mut self, subscriber: SubscriberId, demand: QueryDemand) {
         self.demands.insert(subscriber, demand);

@@ -1,15 +1,67 @@
 //! The parts of a status, by how soon a change of them is written.
 
+use std::{
+    hash::{DefaultHasher, Hasher},
+    io,
+};
+
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use llm_autoscaler_api::{
     BillStatus, LLMAutoscalerStatus, MetricStatus, TargetStatus, conditions::ConditionType,
 };
 use llm_autoscaler_core::bill::BillRecord;
+use serde::Serialize;
 
-/// Returns the parts that are written as soon as they change: sizes, and which conditions hold.
-/// Conditions that may change with a single missed scrape are left out.
-pub(super) fn urgent(status: &LLMAutoscalerStatus) -> impl PartialEq {
+/// What is kept of a status that was written, for the comparison with a later one: a hash of each
+/// part. Ten thousand autoscalers have one each, and a status has some 4 kB.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Written {
+    /// The hash of [`urgent`].
+    pub urgent: u64,
+    /// The hash of [`reasons`].
+    pub reasons: u64,
+    /// The hash of [`values`].
+    pub values: u64,
+    /// The time of [`bill_until`].
+    pub bill_until: Option<DateTime<Utc>>,
+}
+
+impl Written {
+    pub(super) fn new(status: &LLMAutoscalerStatus) -> Self {
+        Self {
+            urgent: urgent(status),
+            reasons: reasons(status),
+            values: values(status),
+            bill_until: bill_until(status),
+        }
+    }
+}
+
+/// Returns the hash of some parts.
+fn hash(parts: &impl Serialize) -> u64 {
+    struct Input(DefaultHasher);
+
+    impl io::Write for Input {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.write(bytes);
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    let mut input = Input(DefaultHasher::new());
+    // A part that cannot be written as JSON could not be written to the API server either.
+    let _ = serde_json::to_writer(&mut input, parts);
+    input.0.finish()
+}
+
+/// Returns the hash of the parts that are written as soon as they change: sizes, and which
+/// conditions hold. Conditions that may change with a single missed scrape are left out.
+pub(super) fn urgent(status: &LLMAutoscalerStatus) -> u64 {
     let swings = |condition: &Condition| {
         [ConditionType::SamplesComplete, ConditionType::ScalingLimited]
             .iter()
@@ -25,19 +77,20 @@ pub(super) fn urgent(status: &LLMAutoscalerStatus) -> impl PartialEq {
         })
         .collect();
     let sizes = (status.current_replicas, status.desired_replicas);
-    (
+    hash(&(
         status.observed_generation,
         &status.reference,
         sizes,
         &status.last_scale_time,
         conditions,
         targets,
-    )
+    ))
 }
 
-/// Returns the parts that are written a few seconds after they change: reasons and rules, and the
-/// number of replicas that are billed, since only that tells after a restart how many have gone.
-pub(super) fn reasons(status: &LLMAutoscalerStatus) -> impl PartialEq {
+/// Returns the hash of the parts that are written a few seconds after they change: reasons and
+/// rules, and the number of replicas that are billed, since only that tells after a restart how many
+/// have gone.
+pub(super) fn reasons(status: &LLMAutoscalerStatus) -> u64 {
     let conditions: Vec<_> =
         status.conditions.iter().map(|c| (&c.type_, &c.status, &c.reason)).collect();
     let targets: Vec<_> = status
@@ -48,14 +101,14 @@ pub(super) fn reasons(status: &LLMAutoscalerStatus) -> impl PartialEq {
             (limited_by, &target.decisions, record(target).map(BillRecord::replicas))
         })
         .collect();
-    (conditions, targets)
+    hash(&(conditions, targets))
 }
 
-/// Returns the parts that drift with the samples, the reasons of replicas among them, and the
-/// recommendation, which is renewed only when it has grown by minutes. The memory
-/// (history, start-up times, a manual change), the times of samples and the amounts of the bill
-/// alone cause no write.
-pub(super) fn values(status: &LLMAutoscalerStatus) -> impl PartialEq {
+/// Returns the hash of the parts that drift with the samples, the reasons of replicas among them,
+/// and the recommendation, which is renewed only when it has grown by minutes. The memory (history,
+/// start-up times, a manual change), the times of samples and the amounts of the bill alone cause
+/// no write.
+pub(super) fn values(status: &LLMAutoscalerStatus) -> u64 {
     let metrics = status.targets.iter().flat_map(|target| &target.metrics);
     let metrics: Vec<_> = metrics
         .map(|metric| {
@@ -70,7 +123,7 @@ pub(super) fn values(status: &LLMAutoscalerStatus) -> impl PartialEq {
         .iter()
         .map(|target| (&target.name, &target.decision, &target.recommendation, open(target)))
         .collect();
-    (&status.summary, &status.conditions, targets, metrics)
+    hash(&(&status.summary, &status.conditions, targets, metrics))
 }
 
 /// Returns the time until which the bills of all targets are complete; `None` where none has any.

@@ -47,11 +47,8 @@ fn status(desired: i32, reason: Reason, current: &str) -> LLMAutoscalerStatus {
 fn a_status_is_due_by_what_has_changed() {
     let at = |seconds| Monotonic(Duration::from_secs(seconds));
     let base = status(1, Reason::ReadyForNewScale, "5");
-    let ledger = |has_failed| Ledger {
-        written: Arc::new(base.clone()),
-        written_at: Some(at(100)),
-        has_failed,
-    };
+    let ledger =
+        |has_failed| Ledger { written_at: Some(at(100)), has_failed, ..Ledger::new(&base) };
     let after = |seconds| Due::In(Duration::from_secs(seconds));
     let urgent = || status(2, Reason::ReadyForNewScale, "5");
     let reason = || status(1, Reason::ScaleDownStabilized, "5");
@@ -97,11 +94,8 @@ fn billed(until: i64, replicas: usize) -> LLMAutoscalerStatus {
 #[test]
 fn a_bill_that_only_goes_on_is_written_twice_an_hour() {
     let at = |seconds| Monotonic(Duration::from_secs(seconds));
-    let ledger = || super::Ledger {
-        written: Arc::new(billed(60, 2)),
-        written_at: Some(at(100)),
-        has_failed: false,
-    };
+    let ledger =
+        || super::Ledger { written_at: Some(at(100)), ..super::Ledger::new(&billed(60, 2)) };
     // status, second, whether it is written
     let table = [
         (billed(60 + 1799, 2), 1899, Due::No),
@@ -125,11 +119,7 @@ fn a_recommendation_that_is_renewed_is_written() {
             Some(RecommendationStatus { replicas: 1, bill, ..RecommendationStatus::default() });
         status
     };
-    let ledger = super::Ledger {
-        written: Arc::new(recommended(0)),
-        written_at: Some(at(100)),
-        has_failed: false,
-    };
+    let ledger = super::Ledger { written_at: Some(at(100)), ..super::Ledger::new(&recommended(0)) };
     assert_eq!(ledger.due(&recommended(0), at(400)), Due::No);
     assert_eq!(ledger.due(&recommended(300), at(400)), Due::In(Duration::ZERO));
 }
@@ -146,13 +136,13 @@ fn a_status_that_flaps_with_each_sample_is_written_once_a_second() {
     };
     let conditions = [sizes[0].clone(), stuck];
     for flapping in [sizes, conditions] {
-        let mut ledger = Ledger::new(Arc::default());
+        let mut ledger = Ledger::new(&LLMAutoscalerStatus::default());
         let mut writes = 0;
         for sample in 0..600_u32 {
             let now = Monotonic(Duration::from_millis(100) * sample);
             let status = &flapping[sample as usize % 2];
             if ledger.due(status, now) == Due::In(Duration::ZERO) {
-                (ledger.written, ledger.written_at) = (Arc::new(status.clone()), Some(now));
+                (ledger.written, ledger.written_at) = (Written::new(status), Some(now));
                 writes += 1;
             }
         }
@@ -259,7 +249,7 @@ async fn a_status_names_the_version_that_is_known_and_waits_for_the_next_one_if_
     // The watch is behind.
     versioned(&mut object, "6");
     writer.observe_version(&object);
-    assert_eq!(writer.version.latest().as_deref(), Some("7"));
+    assert_eq!(writer.writes.version.latest().as_deref(), Some("7"));
 }
 
 /// The API server refuses a status with a field that the CRD lacks.
@@ -317,6 +307,52 @@ async fn a_copy_without_the_lease_writes_no_status() {
     leases.give(0);
     write_once(&client, &object("a", "a"), LLMAutoscalerStatus::default()).await;
     assert_eq!(api.received(|_| true).len(), 1);
+}
+
+/// Each of ten thousand autoscalers used to keep a task, and the status as it was written.
+#[tokio::test]
+async fn a_status_that_is_written_leaves_no_task_and_no_copy_behind() {
+    let api = StandIn::start(|request: &Received| {
+        let mut answer = request.body.clone();
+        answer["spec"] = serde_json::to_value(object("a", "a").spec).unwrap();
+        Answer::Json(200, answer)
+    })
+    .await;
+    let client = Arc::new(client(&api));
+    let object = object("a", "a");
+    let mut writer = StatusWriter::new(&client, &object);
+    assert!(writer.task.is_none(), "nothing is to be written");
+    for desired in [1, 2] {
+        writer.write(&object, status(desired, Reason::ReadyForNewScale, "5"));
+        let task = writer.task.clone().unwrap();
+        until("the end of the task", || task.is_finished()).await;
+        assert!(lock(&writer.writes.ledger).wanted.is_none());
+        assert_eq!(api.received(|_| true).len(), desired as usize);
+    }
+    writer.write(&object, status(2, Reason::ReadyForNewScale, "5"));
+    assert!(writer.task.as_ref().is_some_and(AbortHandle::is_finished), "it is written already");
+}
+
+/// A write that fails is left to a later step.
+#[tokio::test]
+async fn a_status_that_is_refused_is_written_by_a_later_step() {
+    let api = StandIn::start(|request: &Received| match request.body["status"]["desiredReplicas"]
+        .as_i64()
+    {
+        Some(1) => Answer::refusal(500),
+        _ => Answer::Json(200, request.body.clone()),
+    })
+    .await;
+    let object = object("a", "a");
+    let mut writer = StatusWriter::new(&Arc::new(client(&api)), &object);
+    let count =
+        |desired: i64| api.received(|sent| sent.body["status"]["desiredReplicas"] == desired).len();
+    writer.write(&object, status(1, Reason::ReadyForNewScale, "5"));
+    let task = writer.task.clone().unwrap();
+    until("the end of the task", || task.is_finished()).await;
+    assert!(lock(&writer.writes.ledger).has_failed && count(1) > 0);
+    writer.write(&object, status(2, Reason::ReadyForNewScale, "5"));
+    until("the later one", || count(2) == 1).await;
 }
 
 #[test]

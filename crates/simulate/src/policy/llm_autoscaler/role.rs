@@ -119,7 +119,7 @@ impl Role {
         let workload = self.drain.workload();
         let case = records.then(|| record::role(self.name.as_deref(), &snapshot, workload));
         let mut observed = observe(&snapshot);
-        let slo = self.target.slo.as_ref().map(|slo| (slo, self.target.engine));
+        let slo = self.target.slo.as_deref().map(|slo| (slo, self.target.engine));
         let states = &observed.usable.observation.replicas;
         self.promise.observe(slo, replicas, states, samples, size, now);
         observed.set_promised(self.promise.promised());

@@ -51,7 +51,7 @@ async fn a_server_whose_task_panics_has_an_error_for_every_query() {
     let demand = demand(&["q"], &["up"], &wake);
     let selection = demand.selections[0].clone();
     let registry = FeedRegistry::<ServerKey, ServerState>::default();
-    let never = |_| std::future::pending();
+    let never = |_: &_, _| {};
     let server = registry.subscribe(registry.new_subscriber(), &key(), demand, never);
 
     let panic = Supervisor::impatient().call("prometheus", || panic!("overflow"));
@@ -97,7 +97,7 @@ async fn an_answer_is_there_at_once_although_another_query_never_ends() {
     let registry = FeedRegistry::<ServerKey, ServerState>::default();
     let (wake, other) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
     let subscribe = |demand| {
-        let never = |_| std::future::pending();
+        let never = |_: &_, _| {};
         registry.subscribe(registry.new_subscriber(), &key(), demand, never)
     };
     subscribe(demand(&[], &["never"], &other));
@@ -126,7 +126,7 @@ async fn a_demand_beyond_the_limit_has_an_error_that_says_what_to_do() {
     let names: Vec<String> = (0..MOST_WANTED).map(|number| format!("q{number}")).collect();
     let names: Vec<&str> = names.iter().map(String::as_str).collect();
     let subscribe = |demand| {
-        let never = |_| std::future::pending();
+        let never = |_: &_, _| {};
         registry.subscribe(registry.new_subscriber(), &key(), demand, never)
     };
     subscribe(demand(&[], &names, &Arc::default()));
@@ -151,7 +151,7 @@ async fn queries_at_zero_get_fewer_when_other_namespaces_come() {
         ..key()
     };
     let registry = FeedRegistry::<ServerKey, ServerState>::default();
-    let (wanted, never) = (demand(&[], &["up"], &Arc::default()), |_| std::future::pending());
+    let (wanted, never) = (demand(&[], &["up"], &Arc::default()), |_: &_, _| {});
     let server = registry.subscribe(registry.new_subscriber(), &key(0), wanted, never);
     let sent = std::cell::Cell::new(0);
     let ask = |_: InstantQuery| {
