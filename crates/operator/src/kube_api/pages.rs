@@ -81,7 +81,7 @@ impl<K: Resource + Clone + DeserializeOwned> Pages<K> {
     }
 
     /// Begins where another listing of the same objects has come to: at its [`place`](Self::place).
-    pub(crate) fn from_place(mut self, place: Option<String>) -> Self {
+    pub(crate) fn starting_at(mut self, place: Option<String>) -> Self {
         self.params.continue_token = place;
         self
     }
@@ -216,7 +216,7 @@ mod tests {
         assert_eq!(name(first.next().await.unwrap()).as_deref(), Some("0"));
         let place = first.place();
         assert_eq!(name(first.next().await.unwrap()).as_deref(), Some("50"));
-        let mut second = pages().from_place(place);
+        let mut second = pages().starting_at(place);
         assert_eq!(name(second.next().await.unwrap()).as_deref(), Some("50"));
     }
 }

@@ -11,7 +11,6 @@ mod listed;
 
 use std::{
     collections::{BTreeSet, HashSet},
-    mem,
     sync::Mutex,
     time::Duration,
 };
@@ -103,7 +102,7 @@ async fn refresh(
     mut outdated: HashSet<Key>,
 ) -> Result<(), CallError> {
     let api = kube_api::scoped::<DeserializeGuard<LLMAutoscaler>>(stored.client, stored.namespace);
-    let mut pages = Pages::new(api, DEADLINE).from_place(place);
+    let mut pages = Pages::new(api, DEADLINE).starting_at(place);
     while !outdated.is_empty()
         && let Some(page) = pages.next().await?
     {
@@ -126,7 +125,7 @@ impl Passed {
         let mut passed = BTreeSet::new();
         for namespace in namespaces {
             if self.0.as_deref() != Some(namespace) {
-                passed.extend(mem::replace(&mut self.0, Some(namespace.to_owned())));
+                passed.extend(self.0.replace(namespace.to_owned()));
             }
         }
         passed
