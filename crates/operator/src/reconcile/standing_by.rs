@@ -1,10 +1,8 @@
 //! Keeps the kinds of targets watched that this copy of the operator may have to take over, so that
 //! its first steps need not wait for a listing of them.
 
-use std::{collections::BTreeMap, sync::Mutex, time::Duration};
+use std::{sync::Mutex, time::Duration};
 
-use kube::ResourceExt;
-use llm_autoscaler_api::{LLMAutoscaler, ScaleTargetRef};
 use tracing::debug;
 
 use crate::{
@@ -15,24 +13,6 @@ use crate::{
 /// The time between two looks at the kinds of targets. An answer of discovery is as old as this, or
 /// twice as old, when a Lease comes.
 const EVERY: Duration = Duration::from_secs(30);
-
-/// One target of each kind, with its namespace, by its `apiVersion` and `kind`.
-pub(super) type Kinds = BTreeMap<(String, String), (String, ScaleTargetRef)>;
-
-/// Adds the kinds of an autoscaler's targets.
-pub(super) fn add_kinds(kinds: &mut Kinds, object: &LLMAutoscaler) {
-    let roles = object.spec.roles.iter().flatten();
-    let targets = roles.filter_map(|role| role.scale_target_ref.as_ref());
-    for target in targets.chain(&object.spec.scale_target_ref) {
-        let is_known = kinds
-            .keys()
-            .any(|(version, kind)| *version == target.api_version && *kind == target.kind);
-        if !is_known {
-            let key = (target.api_version.clone(), target.kind.clone());
-            kinds.insert(key, (object.namespace().unwrap_or_default(), target.clone()));
-        }
-    }
-}
 
 /// Follows the autoscalers that stand by, for the life of the process.
 pub(super) async fn prepare(context: &Context, tasks: &Mutex<Tasks>) {
@@ -59,23 +39,6 @@ mod tests {
         lease::Leases,
         reconcile::tasks::tests::{context_of, object},
     };
-
-    #[test]
-    fn each_kind_of_targets_is_there_once() {
-        let mut object = object("ns", "1", 1).0.unwrap();
-        let target =
-            |kind: &str, name: &str| json!({"apiVersion": "apps/v1", "kind": kind, "name": name});
-        object.spec.roles = serde_json::from_value(json!([
-            {"name": "p", "scaleTargetRef": target("Deployment", "p")},
-            {"name": "d", "scaleTargetRef": target("Deployment", "d")},
-            {"name": "e", "scaleTargetRef": target("StatefulSet", "e")},
-        ]))
-        .unwrap();
-        let mut kinds = Kinds::new();
-        add_kinds(&mut kinds, &object);
-        let found: Vec<_> = kinds.keys().map(|(_, kind)| &**kind).collect();
-        assert_eq!(found, ["Deployment", "StatefulSet"]);
-    }
 
     /// Without it a follower that gets the Lease begins a watch of ten thousand targets at the
     /// first step, and the first decision waits for their listing.

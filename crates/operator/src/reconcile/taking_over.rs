@@ -7,8 +7,6 @@
 //! when the listing has passed it. Nearly always the watch has told all versions, and nothing else
 //! is read; otherwise the autoscalers of the page are listed whole.
 
-mod listed;
-
 use std::{
     collections::{BTreeSet, HashSet},
     sync::Mutex,
@@ -19,7 +17,6 @@ use kube::{Client, core::DeserializeGuard};
 use llm_autoscaler_api::LLMAutoscaler;
 use tracing::warn;
 
-pub(super) use self::listed::ListedAutoscaler;
 use crate::{
     backoff::Backoff,
     kube_api::{
@@ -29,6 +26,7 @@ use crate::{
     lock::lock,
     reconcile::{
         context::Context,
+        listed_autoscaler::ListedAutoscaler,
         tasks::{Key, Tasks, key},
     },
 };

@@ -3,6 +3,7 @@
 //! An autoscaler that is admitted in a namespace of another copy stands by: its object is followed,
 //! and so are the pods of its namespace, so that its task can begin at once when the Lease comes.
 
+mod served;
 mod serving;
 
 use std::{
@@ -16,7 +17,7 @@ use llm_autoscaler_api::{LLMAutoscaler, conditions::ConditionUpdate, time};
 use tokio::{sync::watch, task::AbortHandle};
 use tracing::warn;
 
-use self::serving::Served;
+use self::served::Served;
 use crate::{
     backoff::Backoff,
     cluster::pods::Following,

@@ -64,8 +64,8 @@ impl ScaleClient {
         Self { client, versions, clock, writes, reads, kinds, logged }
     }
 
-    /// Has the kind of a target watched that may be read soon, where its versions can be. The role of
-    /// a group is made known by its first read.
+    /// Has the kind of a target watched that may be read soon, where its versions can be. The role
+    /// of a group is made known by its first read.
     ///
     /// # Errors
     /// The kind does not exist, or cannot be scaled.

@@ -2,7 +2,7 @@
 //! and go.
 
 use std::{
-    collections::{BTreeSet, HashMap, HashSet},
+    collections::{BTreeSet, HashSet},
     sync::Arc,
 };
 
@@ -13,71 +13,12 @@ use tracing::info;
 use super::{Admitted, Key, Task, Tasks, is_outdated, key};
 use crate::{
     kube_api::is_older,
-    lease::Leases,
     reconcile::{
         intake,
-        standing_by::{Kinds, add_kinds},
-        taking_over::ListedAutoscaler,
+        listed_autoscaler::ListedAutoscaler,
+        target_kinds::{Kinds, add_kinds},
     },
 };
-
-/// The namespaces that this copy serves.
-pub(super) struct Served {
-    leases: Leases,
-    /// The buckets of which it serves all namespaces.
-    buckets: HashSet<usize>,
-    /// The namespaces that it serves already of buckets that it takes over, with the terms of their
-    /// Leases.
-    begun: HashMap<String, u64>,
-}
-
-impl Served {
-    /// Begins with what is held.
-    pub(super) fn new(leases: &Leases) -> Self {
-        let held = leases.changes().borrow().clone();
-        let buckets = (0..held.len()).filter(|bucket| held[*bucket]).collect();
-        Self { leases: leases.clone(), buckets, begun: HashMap::new() }
-    }
-
-    /// Returns whether a namespace is served.
-    pub(super) fn has(&self, namespace: &str) -> bool {
-        self.begun.contains_key(namespace) || self.buckets.contains(&self.leases.bucket(namespace))
-    }
-
-    /// Returns whether a namespace is one of these buckets.
-    fn is_of(&self, namespace: &str, buckets: &[usize]) -> bool {
-        buckets.contains(&self.leases.bucket(namespace))
-    }
-
-    /// Returns whether a namespace of these buckets is yet to be served.
-    fn lacks(&self, namespace: &str, buckets: &[usize]) -> bool {
-        self.is_of(namespace, buckets) && !self.has(namespace)
-    }
-
-    /// Serves namespaces of buckets that are taken over.
-    fn begin(&mut self, namespaces: &BTreeSet<String>) {
-        for namespace in namespaces {
-            let term = self.leases.permit(namespace).endings();
-            self.begun.insert(namespace.clone(), term);
-        }
-    }
-
-    /// Serves buckets with all of their namespaces.
-    fn complete(&mut self, buckets: &[usize]) {
-        self.buckets.extend(buckets);
-        let (leases, all) = (&self.leases, &self.buckets);
-        self.begun.retain(|namespace, _| !all.contains(&leases.bucket(namespace)));
-    }
-
-    /// Leaves buckets, and the namespaces of which the Lease is not that of their beginning.
-    fn leave(&mut self, is_left: impl Fn(&usize) -> bool) {
-        self.buckets.retain(|bucket| !is_left(bucket));
-        let leases = &self.leases;
-        self.begun.retain(|namespace, term| {
-            *term == leases.permit(namespace).endings() && !is_left(&leases.bucket(namespace))
-        });
-    }
-}
 
 impl Tasks {
     /// Ends the tasks of buckets that are not held any more, or not since the tasks began. Returns
@@ -85,7 +26,7 @@ impl Tasks {
     pub(in crate::reconcile) fn leave_lost(&mut self, held: &[bool]) -> Vec<usize> {
         let is_held = |bucket: &usize| held.get(*bucket).copied().unwrap_or_default();
         let leases = &self.context.leases;
-        let mut lost: HashSet<usize> = self.served.buckets.iter().copied().collect();
+        let mut lost: HashSet<usize> = self.served.buckets().clone();
         lost.retain(|bucket| !is_held(bucket));
         for (key, admitted) in &mut self.admitted {
             let (bucket, permit) = (leases.bucket(&key.0), leases.permit(&key.0));
@@ -103,7 +44,7 @@ impl Tasks {
             info!(bucket, holder, "this copy of the operator stands by");
         }
         (0..held.len())
-            .filter(|bucket| is_held(bucket) && !self.served.buckets.contains(bucket))
+            .filter(|bucket| is_held(bucket) && !self.served.buckets().contains(bucket))
             .collect()
     }
 

@@ -12,7 +12,7 @@ use crate::kube_api::is_older;
 
 /// The identity and the version of an LLMAutoscaler.
 #[derive(Clone, Debug)]
-pub(in crate::reconcile) struct ListedAutoscaler(ObjectMeta);
+pub(super) struct ListedAutoscaler(ObjectMeta);
 
 /// The metadata that are read.
 #[derive(Deserialize, Default)]
@@ -32,12 +32,12 @@ struct Object {
 
 impl ListedAutoscaler {
     /// Returns the namespace.
-    pub(in crate::reconcile) fn namespace(&self) -> &str {
+    pub(super) fn namespace(&self) -> &str {
         self.0.namespace.as_deref().unwrap_or_default()
     }
 
     /// Returns whether it is another version than the one that is known, and not an older one.
-    pub(in crate::reconcile) fn is_newer_than(&self, known: &LLMAutoscaler) -> bool {
+    pub(super) fn is_newer_than(&self, known: &LLMAutoscaler) -> bool {
         let (listed, known) = (&self.0.resource_version, &known.metadata.resource_version);
         let is_older = listed
             .as_ref()
