@@ -49,6 +49,8 @@ struct State {
     told: Monotonic,
     /// The time of a request that has not been answered yet.
     asked: Option<Monotonic>,
+    /// The time of the latest page of a listing, or of the beginning.
+    listed: Monotonic,
     /// The failures since the latest word.
     failing: Option<Failing>,
 }
@@ -62,7 +64,8 @@ struct Failing {
 impl WatchHealth {
     /// Begins with a watch that has told nothing.
     pub(crate) fn new(objects: &'static str, clock: Clock) -> Self {
-        let state = State { told: clock.monotonic(), ..State::default() };
+        let now = clock.monotonic();
+        let state = State { told: now, listed: now, ..State::default() };
         let state = Arc::new(Mutex::new(state));
         let first_listing = watch::Sender::new(FirstListing::Running);
         Self { objects, clock, state, first_listing }
@@ -77,7 +80,9 @@ impl WatchHealth {
     /// Records the answer to a request. It does not end a series of failures: a listing may fail at
     /// its second page again and again.
     pub(super) fn record_answer(&self) {
-        lock(&self.state).asked = None;
+        let now = self.clock.monotonic();
+        let mut state = lock(&self.state);
+        (state.asked, state.listed) = (None, now);
     }
 
     /// Records that a listing is complete.
@@ -93,10 +98,24 @@ impl WatchHealth {
         let _ = self.first_listing.subscribe().wait_for(is_complete).await;
     }
 
-    /// Waits until the first listing is complete, or has failed.
-    pub(crate) async fn begun(&self) {
+    /// Waits until the first listing is complete, or has failed, or no page of it has come for this
+    /// long. A large one may take minutes.
+    pub(crate) async fn begun(&self, patience: Duration) {
         let is_over = |first: &FirstListing| *first != FirstListing::Running;
-        let _ = self.first_listing.subscribe().wait_for(is_over).await;
+        let mut first = self.first_listing.subscribe();
+        let mut left = Some(patience);
+        while let Some(wait) = left {
+            if tokio::time::timeout(wait, first.wait_for(is_over)).await.is_ok() {
+                return;
+            }
+            left = self.patience_left_at(self.clock.monotonic(), patience);
+        }
+    }
+
+    /// Returns the time until no page of a listing has come for this long; `None` if it is over.
+    fn patience_left_at(&self, now: Monotonic, patience: Duration) -> Option<Duration> {
+        let silent = now.since(lock(&self.state).listed);
+        Some(patience.saturating_sub(silent)).filter(|left| !left.is_zero())
     }
 
     /// Records a change, a bookmark, or the end of a watch at its time.
@@ -188,6 +207,30 @@ mod tests {
     }
 
     type Row<'a> = (&'a [(u64, Event)], u64, Option<&'a str>);
+
+    /// With a limit to the whole of it, the autoscalers of a large cluster used to report that the
+    /// pods are not known, each for itself, and the API server had these writes to do besides.
+    #[test]
+    fn a_listing_is_waited_for_as_long_as_its_pages_come() {
+        let patience = Duration::from_secs(15);
+        // the second of the latest page, that of the question; the seconds that are left
+        for (page, second, expected) in [(0, 14, Some(1)), (0, 15, None), (90, 100, Some(5))] {
+            let at = |second| Monotonic(Duration::from_secs(second));
+            let health = WatchHealth::new("pods", Clock::start());
+            lock(&health.state).listed = at(page);
+            let left = health.patience_left_at(at(second), patience);
+            assert_eq!(left.map(|left| left.as_secs()), expected, "{page} {second}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_listing_that_is_silent_is_given_up() {
+        let health = WatchHealth::new("pods", Clock::start());
+        health.record_answer();
+        health.begun(Duration::from_millis(20)).await;
+        let age = health.clock.monotonic().since(lock(&health.state).listed);
+        assert!(age >= Duration::from_millis(20), "{age:?}");
+    }
 
     #[test]
     fn a_watch_is_a_problem_before_its_listing_and_after_half_a_minute_without_a_word() {

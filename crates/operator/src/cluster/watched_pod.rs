@@ -1,5 +1,10 @@
-//! A pod as the watch reads it: without its `managedFields`. These are not needed, and take more
-//! time and memory to parse than everything else.
+//! A pod as the watch reads it: with the fields that a [`Pod`] is made of, and no others.
+//! `managedFields` alone take more time and memory to parse than all of these, and environments,
+//! volumes, probes and tolerations as much again.
+//!
+//! [`Pod`]: llm_autoscaler_observe::pod::Pod
+
+mod fields;
 
 use std::{borrow::Cow, collections::BTreeMap};
 
@@ -10,7 +15,7 @@ use k8s_openapi::{
 use kube::{Resource, core::NamespaceResourceScope};
 use serde::{Deserialize, Deserializer};
 
-/// A pod without its `managedFields`.
+/// A pod without the fields that nothing depends on.
 #[derive(Clone, Debug)]
 pub(crate) struct WatchedPod(pub(super) core::Pod);
 
@@ -32,8 +37,8 @@ struct Metadata {
 #[derive(Deserialize)]
 struct Object {
     metadata: Metadata,
-    spec: Option<core::PodSpec>,
-    status: Option<core::PodStatus>,
+    spec: Option<fields::Spec>,
+    status: Option<fields::Status>,
 }
 
 impl<'de> Deserialize<'de> for WatchedPod {
@@ -51,6 +56,7 @@ impl<'de> Deserialize<'de> for WatchedPod {
             deletion_timestamp: metadata.deletion_timestamp,
             ..ObjectMeta::default()
         };
+        let (spec, status) = (spec.map(Into::into), status.map(Into::into));
         Ok(Self(core::Pod { metadata, spec, status }))
     }
 }
@@ -87,7 +93,7 @@ impl Resource for WatchedPod {
 #[cfg(test)]
 mod tests {
     use llm_autoscaler_observe::pod::Pod;
-    use serde_json::json;
+    use serde_json::{Value, json};
 
     use super::*;
 
@@ -111,18 +117,8 @@ mod tests {
                 "deletionTimestamp": "2026-01-01T00:01:00Z",
                 "managedFields": [{"manager": "kubelet", "fieldsV1": {"f:metadata": {}}}],
             },
-            "spec": {
-                "nodeName": "n", "terminationGracePeriodSeconds": 45,
-                "readinessGates": [{"conditionType": "llmautoscaler.io/in-service"}],
-                "containers": [{"name": "c", "ports": [{"name": "http", "containerPort": 8000}]}],
-            },
-            "status": {
-                "phase": "Running", "podIP": "10.0.0.1", "startTime": "2026-01-01T00:00:05Z",
-                "conditions": [{
-                    "type": "Ready", "status": "False",
-                    "lastTransitionTime": "2026-01-01T00:00:50Z",
-                }],
-            },
+            "spec": spec(),
+            "status": status(),
         });
         let whole: core::Pod = serde_json::from_value(object.clone()).unwrap();
         let watched: WatchedPod = serde_json::from_value(object).unwrap();
@@ -130,5 +126,91 @@ mod tests {
         let pod = Pod::of(&watched.0).unwrap();
         assert!(pod.role_instance.is_some() && pod.replica.deleting && !pod.annotations.is_empty());
         assert_eq!(watched.meta().resource_version.as_deref(), Some("7"));
+        assert_eq!(pod.claims, ["all-gpus", "x-own"]);
+        assert_eq!(*pod.extended_resources, [("nvidia.com/gpu".to_owned(), 7)]);
+        assert_eq!((pod.restarts, pod.unnamed_ports.len(), pod.ports.len()), (5, 1, 1));
+        assert!(pod.trouble.is_some() && pod.service.has_gate() && pod.is_scheduled);
+    }
+
+    /// Each part matters by itself, which the whole may hide.
+    #[test]
+    fn parts_of_a_pod_are_read_like_the_whole() {
+        let table = [
+            (Value::Null, Value::Null),
+            (spec(), Value::Null),
+            (json!({"containers": null}), json!({})),
+            (json!({"containers": []}), json!({"phase": "Running", "podIP": "10.0.0.1"})),
+            (spec(), json!({"phase": "Failed", "containerStatuses": [ended()]})),
+            (spec(), json!({"initContainerStatuses": [waiting("CrashLoopBackOff")]})),
+            (spec(), json!({"containerStatuses": [waiting("ErrImagePull")]})),
+            (spec(), json!({"conditions": [condition("PodScheduled", "False")]})),
+            (spec(), json!({"conditions": [condition("Ready", "True")]})),
+        ];
+        for (spec, status) in table {
+            let metadata = json!({"name": "a", "namespace": "ns", "uid": "u"});
+            let object = json!({"metadata": metadata, "spec": spec, "status": status});
+            let whole: core::Pod = serde_json::from_value(object.clone()).unwrap();
+            let watched: WatchedPod = serde_json::from_value(object.clone()).unwrap();
+            assert_eq!(Pod::of(&watched.0), Pod::of(&whole), "{object}");
+        }
+    }
+
+    fn spec() -> Value {
+        let gpus = |count: &str| json!({"nvidia.com/gpu": count, "cpu": "4"});
+        json!({
+            "nodeName": "n", "terminationGracePeriodSeconds": 45, "hostname": "a",
+            "readinessGates": [
+                {"conditionType": "llmautoscaler.io/in-service"}, {"conditionType": "other"},
+            ],
+            "initContainers": [
+                {"name": "i", "resources": {"limits": gpus("2")}, "restartPolicy": "Always"},
+                {"name": "j", "resources": {"requests": gpus("3")}},
+            ],
+            "containers": [
+                {
+                    "name": "c", "image": "i", "env": [{"name": "A", "value": "b"}],
+                    "ports": [{"name": "http", "containerPort": 8000}, {"containerPort": 9000}],
+                    "resources": {"requests": gpus("4"), "limits": gpus("4")},
+                },
+                {"name": "d", "resources": {"limits": gpus("1")}},
+            ],
+            "resourceClaims": [
+                {"name": "shared", "resourceClaimName": "all-gpus"},
+                {"name": "own", "resourceClaimTemplateName": "one-gpu"},
+            ],
+            "volumes": [{"name": "v", "emptyDir": {}}],
+        })
+    }
+
+    fn status() -> Value {
+        json!({
+            "phase": "Running", "podIP": "10.0.0.1", "startTime": "2026-01-01T00:00:05Z",
+            "conditions": [condition("Ready", "False"), condition("PodScheduled", "True")],
+            "containerStatuses": [ended(), waiting("CrashLoopBackOff")],
+            "resourceClaimStatuses": [{"name": "own", "resourceClaimName": "x-own"}],
+            "hostIP": "10.0.0.9", "qosClass": "Burstable",
+        })
+    }
+
+    fn condition(type_: &str, status: &str) -> Value {
+        json!({
+            "type": type_, "status": status, "reason": "Unschedulable", "message": "m",
+            "lastTransitionTime": "2026-01-01T00:00:50Z", "lastProbeTime": null,
+        })
+    }
+
+    fn ended() -> Value {
+        json!({
+            "name": "c", "image": "i", "imageID": "i@sha256:0", "ready": false, "restartCount": 2,
+            "state": {"terminated": {"exitCode": 1, "finishedAt": "2026-01-01T00:03:00Z"}},
+            "lastState": {"terminated": {"exitCode": 2, "reason": "Error"}},
+        })
+    }
+
+    fn waiting(reason: &str) -> Value {
+        json!({
+            "name": "d", "image": "i", "imageID": "", "ready": false, "restartCount": 3,
+            "state": {"waiting": {"reason": reason, "message": "back-off"}},
+        })
     }
 }

@@ -37,12 +37,12 @@ use crate::{
 
 /// The largest number of kinds that are watched. The targets of others are read.
 const MOST_KINDS: usize = 32;
-/// The time after which a watch ends that nothing has asked.
-const UNUSED: Duration = Duration::from_mins(10);
-/// The time between two looks whether a watch is used.
+/// The time after which a watch ends that nothing wants.
+const UNWANTED_FOR: Duration = Duration::from_mins(10);
+/// The time between two looks whether a watch is wanted.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
-/// The longest time for which a question waits for the first listing of a kind, which thousands ask
-/// about when the operator starts.
+/// The longest time for which a question waits for a page of the first listing of a kind, which
+/// thousands ask about when the operator starts.
 const FIRST_WITHIN: Duration = Duration::from_secs(2);
 /// The time after which the permission to watch is tried again.
 const REFUSED_FOR: Duration = Duration::from_mins(10);
@@ -80,8 +80,8 @@ type KindKey = (String, String);
 struct Kind {
     health: WatchHealth,
     clock: Clock,
-    /// The time of the latest question.
-    asked: Mutex<Monotonic>,
+    /// The time at which it was last wanted.
+    wanted: Mutex<Monotonic>,
     versions: Mutex<Versions>,
 }
 
@@ -96,15 +96,13 @@ impl WatchedVersions {
         Self { client, namespace, clock, supervisor, is_plain, kinds: Arc::default() }
     }
 
-    /// Returns whether an object is known to be as it was read. The first question about a kind
-    /// begins its watch.
-    pub(crate) fn is_current(&self, resource: &ApiResource, object: ObjectState<'_>) -> bool {
-        let key = (resource.api_version.clone(), resource.plural.clone());
+    /// Has the objects of a kind watched from now on, until nothing wants it for ten minutes.
+    pub(crate) fn want(&self, resource: &ApiResource) {
+        let key = key(resource);
         let mut kinds = lock(&self.kinds);
         if let Some(kind) = kinds.get(&key) {
-            return kind.is_current(object);
-        }
-        if kinds.len() < MOST_KINDS {
+            *lock(&kind.wanted) = self.clock.monotonic();
+        } else if kinds.len() < MOST_KINDS {
             let kind = Arc::new(Kind::new(self.clock));
             kinds.insert(key.clone(), kind.clone());
             let (versions, resource) = (self.clone(), resource.clone());
@@ -114,26 +112,30 @@ impl WatchedVersions {
                 lock(&versions.kinds).remove(&key);
             });
         }
-        false
+    }
+
+    /// Returns whether an object is known to be as it was read. That is known of kinds that are
+    /// [wanted](Self::want).
+    pub(crate) fn is_current(&self, resource: &ApiResource, object: ObjectState<'_>) -> bool {
+        let kind = lock(&self.kinds).get(&key(resource)).cloned();
+        kind.is_some_and(|kind| kind.is_current(object))
     }
 
     /// Returns whether an object is known to be as it was read, with plain metadata. Waits a little
-    /// for the first listing of its kind, once [`is_current`](Self::is_current) has begun the
-    /// watch.
+    /// for the first listing of its kind, if that is [wanted](Self::want).
     pub(crate) async fn is_plain(&self, resource: &ApiResource, object: ObjectState<'_>) -> bool {
-        let key = (resource.api_version.clone(), resource.plural.clone());
-        let Some(kind) = lock(&self.kinds).get(&key).cloned() else { return false };
-        let _ = tokio::time::timeout(FIRST_WITHIN, kind.health.begun()).await;
+        let Some(kind) = lock(&self.kinds).get(&key(resource)).cloned() else { return false };
+        kind.health.begun(FIRST_WITHIN).await;
         kind.health.is_working() && lock(&kind.versions).has_plain(object)
     }
 
-    /// Watches one kind for as long as it is asked for.
+    /// Watches one kind for as long as it is wanted.
     async fn watch(&self, kind: &Arc<Kind>, resource: &ApiResource) {
         let api: Api<PartialObjectMeta<DynamicObject>> = match &self.namespace {
             Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, resource),
             None => Api::all_with(self.client.clone(), resource),
         };
-        while !kind.is_unused() {
+        while !kind.is_unwanted() {
             if let Err(error) = try_list(&api).await {
                 report_refusal(resource, &error);
                 kind.health.record_failure(error.to_string());
@@ -145,10 +147,14 @@ impl WatchedVersions {
             let followed = watch.of_metadata().follow(|event| kind.take(event, self.is_plain));
             tokio::select! {
                 () = followed => {}
-                () = kind.unused() => {}
+                () = kind.unwanted() => {}
             }
         }
     }
+}
+
+fn key(resource: &ApiResource) -> KindKey {
+    (resource.api_version.clone(), resource.plural.clone())
 }
 
 /// Asks for one object, to learn whether the operator may.
@@ -174,23 +180,22 @@ impl Kind {
         Self {
             health: WatchHealth::new("targets", clock),
             clock,
-            asked: Mutex::new(clock.monotonic()),
+            wanted: Mutex::new(clock.monotonic()),
             versions: Mutex::default(),
         }
     }
 
     fn is_current(&self, object: ObjectState<'_>) -> bool {
-        *lock(&self.asked) = self.clock.monotonic();
         self.health.is_working() && lock(&self.versions).has(object)
     }
 
-    fn is_unused(&self) -> bool {
-        self.clock.monotonic().since(*lock(&self.asked)) >= UNUSED
+    fn is_unwanted(&self) -> bool {
+        self.clock.monotonic().since(*lock(&self.wanted)) >= UNWANTED_FOR
     }
 
-    /// Returns once nothing has asked for a while.
-    async fn unused(&self) {
-        while !self.is_unused() {
+    /// Returns once nothing has wanted it for a while.
+    async fn unwanted(&self) {
+        while !self.is_unwanted() {
             tokio::time::sleep(LOOK_EVERY).await;
         }
     }

@@ -12,7 +12,7 @@ use kube::{
     api::ListParams,
     core::{ObjectList, Request},
 };
-use serde::de::DeserializeOwned;
+use serde::{Deserialize, de::DeserializeOwned};
 
 use crate::kube_api::{CallError, within};
 
@@ -42,7 +42,24 @@ pub(crate) struct Pages<K> {
     limit: u32,
     /// The time for one page.
     deadline: Duration,
+    /// True if the next page is asked for while one is parsed, which may take the API server as
+    /// long.
+    reads_ahead: bool,
+    /// The body of the next page, where it was read ahead.
+    ahead: Option<Result<Vec<u8>, CallError>>,
     is_done: bool,
+}
+
+/// The metadata of a page.
+#[derive(Deserialize)]
+struct Head {
+    metadata: HeadMetadata,
+}
+
+#[derive(Deserialize)]
+struct HeadMetadata {
+    #[serde(rename = "continue")]
+    token: Option<String>,
 }
 
 impl<K: Resource + Clone + DeserializeOwned> Pages<K> {
@@ -54,12 +71,24 @@ impl<K: Resource + Clone + DeserializeOwned> Pages<K> {
     /// Begins a listing of a part of each object. Each page has this deadline.
     pub(crate) fn of_part(api: Api<K>, part: Part, deadline: Duration) -> Self {
         let params = ListParams::default();
-        Self { api, part, params, limit: FIRST, deadline, is_done: false }
+        let (limit, reads_ahead, ahead, is_done) = (FIRST, true, None, false);
+        Self { api, part, params, limit, deadline, reads_ahead, ahead, is_done }
     }
 
-    /// Begins with a page of at most this many objects.
+    /// Begins with a page of at most this many objects, and reads none ahead.
     pub(crate) fn limited(self, limit: u32) -> Self {
-        Self { limit, ..self }
+        Self { limit, reads_ahead: false, ..self }
+    }
+
+    /// Begins where another listing of the same objects has come to: at its [`place`](Self::place).
+    pub(crate) fn starting_at(mut self, place: Option<String>) -> Self {
+        self.params.continue_token = place;
+        self
+    }
+
+    /// Returns the place that the listing has come to; `None` at its beginning.
+    pub(crate) fn place(&self) -> Option<String> {
+        self.params.continue_token.clone()
     }
 
     /// Returns the next page; `None` after the last one.
@@ -70,21 +99,42 @@ impl<K: Resource + Clone + DeserializeOwned> Pages<K> {
         if self.is_done {
             return Ok(None);
         }
-        let body = loop {
-            match within(self.deadline, self.fetch()).await? {
-                Some(body) => break body,
-                None => self.limit = (self.limit / 4).max(1),
-            }
+        let body = match self.ahead.take() {
+            Some(body) => body?,
+            None => self.read().await?,
         };
-        let page: ObjectList<K> = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
-        let objects = page.items.len().max(1) as u64;
-        let fitting = (BUDGET / 4 * 3).saturating_mul(objects) / (body.len() as u64).max(1);
+        let Head { metadata } = serde_json::from_slice(&body).map_err(kube::Error::SerdeError)?;
+        // A page that another one follows has as many objects as were asked for.
+        let fitting =
+            (BUDGET / 4 * 3).saturating_mul(u64::from(self.limit)) / (body.len() as u64).max(1);
         let fitting = u32::try_from(fitting).unwrap_or(MOST);
         self.limit = fitting.clamp(1, (2 * self.limit).min(MOST));
-        let next = page.metadata.continue_.clone().filter(|token| !token.is_empty());
+        let next = metadata.token.filter(|token| !token.is_empty());
         self.is_done = next.is_none();
         self.params.continue_token = next;
+        let parse = async {
+            // The request for the next page is sent first.
+            tokio::task::yield_now().await;
+            serde_json::from_slice(&body).map_err(kube::Error::SerdeError)
+        };
+        let page = if self.reads_ahead && !self.is_done {
+            let (ahead, page) = tokio::join!(self.read(), parse);
+            self.ahead = Some(ahead);
+            page?
+        } else {
+            parse.await?
+        };
         Ok(Some(page))
+    }
+
+    /// Reads the body of the next page.
+    async fn read(&mut self) -> Result<Vec<u8>, CallError> {
+        loop {
+            match within(self.deadline, self.fetch()).await? {
+                Some(body) => return Ok(body),
+                None => self.limit = (self.limit / 4).max(1),
+            }
+        }
     }
 
     /// Reads the body of a page; `None` if it has several objects and more bytes than the budget.
@@ -116,18 +166,11 @@ mod tests {
         stand_in::{Answer, Received, StandIn},
     };
 
-    /// Returns the number of a parameter of a request.
-    fn number(request: &Received, name: &str) -> Option<usize> {
-        let query = request.path.split_once('?')?.1;
-        let value = query.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")))?;
-        value.parse().ok()
-    }
-
     /// Serves objects of these sizes in bytes.
     async fn serve(sizes: Vec<usize>) -> StandIn {
         StandIn::start(move |request: &Received| {
-            let first = number(request, "continue").unwrap_or(0);
-            let end = sizes.len().min(first + number(request, "limit").unwrap());
+            let first = request.number("continue").unwrap_or(0);
+            let end = sizes.len().min(first + request.number("limit").unwrap());
             let object = |index: usize| {
                 let metadata = json!({"name": index.to_string(), "namespace": "ns"});
                 json!({"metadata": metadata, "data": {"text": "x".repeat(sizes[index])}})
@@ -161,5 +204,19 @@ mod tests {
         assert!(most >= 100, "pages of small objects grow, to {most} objects");
         let requests = api.received(|_| true).len();
         assert!(requests <= 60, "{requests} requests");
+    }
+
+    #[tokio::test]
+    async fn a_listing_begins_where_another_one_has_come_to() {
+        let api = serve(vec![1; 120]).await;
+        let pages = || Pages::<ConfigMap>::new(Api::all(api.client.clone()), DEADLINE);
+        let name = |page: Option<ObjectList<ConfigMap>>| page?.items.first()?.metadata.name.clone();
+        let mut first = pages();
+        assert_eq!(first.place(), None);
+        assert_eq!(name(first.next().await.unwrap()).as_deref(), Some("0"));
+        let place = first.place();
+        assert_eq!(name(first.next().await.unwrap()).as_deref(), Some("50"));
+        let mut second = pages().starting_at(place);
+        assert_eq!(name(second.next().await.unwrap()).as_deref(), Some("50"));
     }
 }

@@ -23,12 +23,26 @@ pub(crate) struct Received {
     pub path: String,
     /// The body; null without one.
     pub body: Value,
+    /// The form that the answer is asked for in.
+    accept: String,
 }
 
 impl Received {
     /// Returns true for a request for a watch.
     pub(crate) fn is_watch(&self) -> bool {
         self.path.contains("watch=true")
+    }
+
+    /// Returns true for a request that asks for the metadata of objects alone.
+    pub(crate) fn is_for_metadata(&self) -> bool {
+        self.accept.contains("as=PartialObjectMetadata")
+    }
+
+    /// Returns the number that a parameter of the query has.
+    pub(crate) fn number(&self, name: &str) -> Option<usize> {
+        let query = self.path.split_once('?')?.1;
+        let value = query.split('&').find_map(|pair| pair.strip_prefix(&format!("{name}=")))?;
+        value.parse().ok()
     }
 }
 
@@ -77,7 +91,9 @@ impl StandIn {
             async move {
                 let (head, body) = request.into_parts();
                 let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
+                let accept = head.headers.get("accept").map(|it| it.to_str().unwrap().to_owned());
                 let request = Received {
+                    accept: accept.unwrap_or_default(),
                     method: head.method.to_string(),
                     path: head.uri.to_string(),
                     body: serde_json::from_slice(&body).unwrap_or_default(),

@@ -115,6 +115,12 @@ impl OwnPodMonitor {
         }
     }
 
+    /// Returns true if a spec that asks for no object never asked for one, because it is the one
+    /// that the autoscaler was created with.
+    pub(super) fn was_never_asked_for(&self) -> bool {
+        self.owner.metadata.generation == Some(1)
+    }
+
     /// Reads the object; `None` if it does not exist, or its kind does not.
     pub(super) async fn get(&self) -> Result<Option<ExistingPodMonitor>, CallError> {
         match self.reads.run(&self.namespace, self.api.get(&self.name)).await {
@@ -122,6 +128,12 @@ impl OwnPodMonitor {
             Err(error) if error.status() == Some(404) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// Has the versions of PodMonitors watched, so that [`is_current`](Self::is_current) can be
+    /// answered.
+    pub(super) fn want_versions(&self) {
+        self.versions.want(&cluster_pod_monitors::resource());
     }
 
     /// Returns whether an object is known to be as it was.

@@ -150,6 +150,7 @@ impl Reconciliation {
         };
         let existing = match &before {
             Some((_, existing)) => Some(existing.clone()),
+            None if wanted.is_none() && object.was_never_asked_for() => None,
             None => match object.get().await {
                 Ok(existing) => existing,
                 Err(error) => return (wanted.map(|_| failed(&error)), Outcome::Unknown),
@@ -161,9 +162,9 @@ impl Reconciliation {
         };
         let plan = PodMonitorPlan::new(wanted, &self.pods, existing.as_ref(), &all);
         let (condition, outcome) = object.carry_out(plan, before).await;
-        if let Outcome::Applied { existing, .. } = &outcome {
-            // The first question begins the watch, by which the next one is answered.
-            object.is_current(existing);
+        if let Outcome::Applied { .. } = &outcome {
+            // The next reconciliation asks whether it is as it was.
+            object.want_versions();
         }
         (condition, outcome)
     }
@@ -193,7 +194,50 @@ fn not_in_time() -> ConditionUpdate {
 
 #[cfg(test)]
 mod tests {
+    use kube::core::Selector;
+    use llm_autoscaler_api::{Port, parse_spec};
+    use llm_autoscaler_core::Profile;
+    use serde_json::json;
+
     use super::*;
+    use crate::{
+        Config, context,
+        kube_api::stand_in::{Answer, Received, StandIn, until},
+    };
+
+    /// Each of ten thousand autoscalers without one used to ask for it when the operator starts.
+    #[tokio::test]
+    async fn an_object_that_no_spec_has_asked_for_is_not_looked_for() {
+        // the generation of the spec, the number of reads
+        for (generation, reads) in [(1, 0), (2, 1)] {
+            let api = StandIn::start(|_: &Received| Answer::refusal(404)).await;
+            let context = context(&Config::of_tests(), &api.client, &api.client).unwrap();
+            let target = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "x"});
+            let owner = json!({
+                "metadata": {"name": "x", "namespace": "ns", "generation": generation},
+                "spec": {
+                    "scaleTargetRef": target, "maxReplicas": 3, "engine": "VLLM",
+                    "podMonitor": {"mode": "Disabled"},
+                    "metrics": [{
+                        "signal": "WaitingRequests",
+                        "target": {"type": "AverageValue", "averageValue": "5"},
+                    }],
+                },
+            });
+            let owner: Arc<LLMAutoscaler> = Arc::new(serde_json::from_value(owner).unwrap());
+            let parsed = parse_spec(&owner.spec, Profile::Default).unwrap();
+            let config = parsed.roles.into_iter().next().unwrap().config.into();
+            let (writer, monitors) = (context.pod_monitors.clone(), context.monitors.clone());
+            let mut reconciler = PodMonitorReconciler::new(writer, monitors, None);
+            let (selector, port, path) =
+                (Selector::default(), Port::Number(8000), "/metrics".to_owned());
+            let pods = || MonitoredPods { selector, pods: Arc::default(), port, path };
+            reconciler.reconcile(&owner, &config, pods, Monotonic::default());
+            let is_done = || matches!(*lock(&reconciler.outcome), Outcome::Nothing);
+            until("the reconciliation", is_done).await;
+            assert_eq!(api.received(|_| true).len(), reads, "generation {generation}");
+        }
+    }
 
     #[test]
     fn a_spec_that_changes_all_the_time_is_applied_every_five_seconds() {

@@ -103,11 +103,11 @@ impl Role {
         let read = self.target.as_ref().filter(|target| !target.is_outdated);
         let read = read.map(|target| &target.view).or(self.refused.as_ref());
         if let Some(view) = read.filter(|view| is_current(view)) {
+            scales.want_versions(target, &view.location);
             return Ok(view.clone());
         }
         let view = scales.get_scale(namespace, target).await?;
-        // The first question begins the watch, by which the next one is answered.
-        is_current(&view);
+        scales.want_versions(target, &view.location);
         Ok(view)
     }
 

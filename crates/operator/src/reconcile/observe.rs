@@ -27,11 +27,13 @@ impl Role {
         let shadow_at_zero = self.recommends() && self.config.policy.to_zero.is_some();
         let scaled_to_zero = shadow_at_zero || self.status.is_scaled_to_zero();
         let ownership_advice = self.ownership_advice(&block, now);
-        self.want_claims(now);
         let (target, config) = (self.target.as_mut()?, self.config.clone());
         // A pod that is let in meanwhile counts as held out until the next step.
         let was_held_out = target.is_held_out();
-        target.follow_pods(&config, now);
+        if target.follow_pods(&config, now) {
+            self.want_claims(now);
+        }
+        let target = self.target.as_mut()?;
         target.begin_step(&config, self.context.period, now);
         let with_latency = config.drain.is_some()
             && target.grace.as_ref().is_none_or(|(at, _)| now.monotonic.since(*at) >= GRACE_EVERY);

@@ -270,12 +270,14 @@ impl TargetState {
         self.settling.observe(&self.replicas, scale, startup_timeout, now.wall);
     }
 
-    /// Takes over the pods as they are now, and samples them.
-    pub(super) fn follow_pods(&mut self, config: &TargetConfig, now: Now) {
-        if self.replicas.update(&self.pods.members(), &config.groupings) {
+    /// Takes over the pods as they are now, and samples them. Returns whether any has changed.
+    pub(super) fn follow_pods(&mut self, config: &TargetConfig, now: Now) -> bool {
+        let is_changed = self.replicas.update(&self.pods.members(), &config.groupings);
+        if is_changed {
             self.starts.observe(&self.replicas, &mut self.memory.startup_times, now.wall);
         }
         self.sources.update_subscriptions(&self.replicas.reporting_pods, now.monotonic);
+        is_changed
     }
 
     /// Returns when a pod of the target, or of its sources, has come, gone or changed.

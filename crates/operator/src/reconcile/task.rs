@@ -46,8 +46,8 @@ const COALESCE_PART: u32 = 20;
 const COALESCE_PODS: u32 = 100;
 /// Wake calls that follow each other faster are answered by the scales as they were read.
 const WAKE_READS_EVERY: Duration = Duration::from_secs(1);
-/// The time for which the first step waits for the first listing of the pods, while that has not
-/// failed.
+/// The time for which the first step waits for a page of the first listing of the pods, while that
+/// has not failed.
 const FIRST_PODS_WITHIN: Duration = Duration::from_secs(15);
 /// The task's name in the operator's metrics.
 pub(super) const NAME: &str = "autoscaler";
@@ -68,8 +68,7 @@ pub(super) fn run(
     async move {
         tokio::time::sleep(delay).await;
         // A step without the pods would end with a status that says so, for each autoscaler.
-        let pods = context.sampling.pods.health().begun();
-        let _ = tokio::time::timeout(FIRST_PODS_WITHIN, pods).await;
+        context.sampling.pods.health().begun(FIRST_PODS_WITHIN).await;
         let mut restarts = context.supervisor.restarts();
         loop {
             restarts.record_start();

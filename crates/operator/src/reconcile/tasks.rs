@@ -3,6 +3,7 @@
 //! An autoscaler that is admitted in a namespace of another copy stands by: its object is followed,
 //! and so are the pods of its namespace, so that its task can begin at once when the Lease comes.
 
+mod served;
 mod serving;
 
 use std::{
@@ -16,6 +17,7 @@ use llm_autoscaler_api::{LLMAutoscaler, conditions::ConditionUpdate, time};
 use tokio::{sync::watch, task::AbortHandle};
 use tracing::warn;
 
+use self::served::Served;
 use crate::{
     backoff::Backoff,
     cluster::pods::Following,
@@ -47,8 +49,9 @@ pub(super) struct Tasks {
     /// The autoscalers that are too large, or too many to wait.
     refused: HashMap<Key, Refused>,
     quota: Quota,
-    /// The buckets of namespaces that this copy serves.
-    served: HashSet<usize>,
+    served: Served,
+    /// The versions that the watch has yet to tell of, of autoscalers that are not known yet.
+    awaited: HashMap<Key, String>,
     /// The tasks that were ended, until they are gone.
     ending: Vec<AbortHandle>,
     /// The line of the tasks that begin.
@@ -132,11 +135,10 @@ impl Tasks {
     /// Begins with no autoscalers. What is served already is served from the listing that follows.
     pub(super) fn new(context: Arc<Context>) -> Self {
         let quota = Quota::new(context.most_autoscalers);
-        let held = context.leases.changes().borrow().clone();
-        let served = (0..held.len()).filter(|bucket| held[*bucket]).collect();
+        let (served, awaited) = (Served::new(&context.leases), HashMap::new());
         let (admitted, waiting, refused) = (HashMap::new(), HashMap::new(), HashMap::new());
         let (ending, line) = (Vec::new(), StartLine::default());
-        Self { context, admitted, waiting, refused, quota, served, ending, line }
+        Self { context, admitted, waiting, refused, quota, served, awaited, ending, line }
     }
 
     /// Takes over a version of an autoscaler.
@@ -158,7 +160,8 @@ impl Tasks {
             }
         };
         let known = self.object(&key);
-        if known.as_ref().is_some_and(|known| is_outdated(&object, known)) {
+        let is_behind = known.as_ref().is_some_and(|known| is_outdated(&object, known));
+        if is_behind || self.awaits_later(&key, &object) {
             return;
         }
         // While it is being deleted, its target stays as it is. One that was created anew is
@@ -249,7 +252,7 @@ impl Tasks {
         context.wake.set_known(autoscaler, true);
         let admitted =
             Admitted { objects, task: None, _pods: context.sampling.pods.follow(&key.0) };
-        let is_served = self.is_served(&key);
+        let is_served = self.served.has(&key.0);
         self.admitted.insert(key.clone(), admitted);
         if is_served {
             self.start(&[key]);
@@ -269,7 +272,7 @@ impl Tasks {
     /// Lets an autoscaler wait, and says so in its status if its namespace is served.
     fn suspend(&mut self, key: Key, object: Arc<LLMAutoscaler>) {
         let update = refusal::too_many_autoscalers(self.quota.most());
-        let handle = self.is_served(&key).then(|| self.report(object.clone(), update));
+        let handle = self.served.has(&key.0).then(|| self.report(object.clone(), update));
         self.waiting.insert(key, Waiting { object, handle });
     }
 
@@ -286,7 +289,7 @@ impl Tasks {
         self.remove(&key);
         intake::empty(&mut object);
         let object = Arc::new(object);
-        let handle = self.is_served(&key).then(|| self.report(object.clone(), update.clone()));
+        let handle = self.served.has(&key.0).then(|| self.report(object.clone(), update.clone()));
         self.refused.insert(key, Refused { object, update, handle });
     }
 
@@ -309,9 +312,9 @@ impl Tasks {
     fn start(&mut self, keys: &[Key]) {
         let mut begun = Vec::with_capacity(keys.len());
         for (place, key) in keys.iter().enumerate() {
-            let Some(admitted) = self.admitted.get(key).filter(|it| it.task.is_none()) else {
-                continue;
-            };
+            let stands_by =
+                |admitted: &&Admitted| admitted.task.is_none() && !self.awaited.contains_key(key);
+            let Some(admitted) = self.admitted.get(key).filter(stands_by) else { continue };
             let now = self.context.clock.monotonic();
             let delay = self.line.delay(place, keys.len(), now);
             let term = self.context.leases.permit(&key.0).endings();
@@ -325,11 +328,7 @@ impl Tasks {
             }
         }
     }
-
-    fn is_served(&self, key: &Key) -> bool {
-        self.served.contains(&self.context.leases.bucket(&key.0))
-    }
 }
 
 #[cfg(test)]
-mod tests;
+pub(in crate::reconcile) mod tests;

@@ -64,6 +64,31 @@ impl ScaleClient {
         Self { client, versions, clock, writes, reads, kinds, logged }
     }
 
+    /// Has the kind of a target watched that may be read soon, where its versions can be. The role
+    /// of a group is made known by its first read.
+    ///
+    /// # Errors
+    /// The kind does not exist, or cannot be scaled.
+    pub(crate) async fn prepare(
+        &self,
+        namespace: &str,
+        target: &ScaleTargetRef,
+    ) -> Result<(), TargetError> {
+        if !kinds::is_group_role(target) {
+            let resource = self.resource(namespace, target).await?;
+            self.versions.want(&resource);
+        }
+        Ok(())
+    }
+
+    /// Has the kind of the object watched that a target's size is written to, so that
+    /// [`is_current`](Self::is_current) can be answered.
+    pub(crate) fn want_versions(&self, target: &ScaleTargetRef, location: &ScaleLocation) {
+        if let Some(resource) = self.watched(target, location) {
+            self.versions.want(&resource);
+        }
+    }
+
     /// Returns whether the object that a target's size is written to is known to be as it was
     /// read, at this version. Where that is not known it has to be read again.
     ///

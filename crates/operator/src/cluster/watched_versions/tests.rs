@@ -74,6 +74,8 @@ async fn an_object_is_current_until_the_watch_tells_of_a_change() {
     let (versions, sets) = (versions(&api), stateful_sets());
     let is = |name, version| versions.is_current(&sets, state("ns", name, version));
     assert!(!is("a", "1"), "nothing is known yet");
+    assert!(api.received(|_| true).is_empty(), "a question begins no watch");
+    versions.want(&sets);
     until("the changes", || is("b", "7") && !is("c", "3")).await;
     let found = [is("a", "1"), is("a", "0"), is("b", "2"), is("c", "8"), is("d", "1")];
     assert_eq!(found, [true, false, false, false, false]);
@@ -97,7 +99,7 @@ async fn objects_without_owners_are_plain_once_they_are_listed() {
     let (versions, sets) = (versions(&api), stateful_sets());
     let plain = state("ns", "plain", "1");
     assert!(!versions.is_plain(&sets, plain).await, "the kind is not watched");
-    versions.is_current(&sets, plain);
+    versions.want(&sets);
     assert!(versions.is_plain(&sets, plain).await, "the first listing is waited for");
     assert!(!versions.is_plain(&sets, state("ns", "plain", "0")).await);
     assert!(!versions.is_plain(&sets, state("ns", "owned", "2")).await);
@@ -119,7 +121,7 @@ async fn nothing_is_current_without_a_watch_that_works() {
         code.store(refused_with, Relaxed);
         let before = api.received(|_| true).len();
         let (versions, sets) = (versions(&api), stateful_sets());
-        assert!(!versions.is_current(&sets, state("ns", "a", "1")));
+        versions.want(&sets);
         let requests = || api.received(|_| true).len() - before;
         until("a request", || requests() > 0 && (most == 1 || requests() > 2)).await;
         tokio::time::sleep(Duration::from_millis(50)).await;
@@ -134,6 +136,7 @@ async fn kinds_beyond_the_limit_are_not_watched() {
     let versions = versions(&api);
     for number in 0..MOST_KINDS + 8 {
         let resource = ApiResource { plural: format!("kind{number}s"), ..stateful_sets() };
+        versions.want(&resource);
         assert!(!versions.is_current(&resource, state("ns", "a", "1")));
     }
     assert_eq!(lock(&versions.kinds).len(), MOST_KINDS);

@@ -14,7 +14,12 @@ use crate::{
 /// The number of buckets, each with one of the namespaces `a` and `b`.
 const BUCKETS: usize = 2;
 
-fn object(namespace: &str, version: &str, desired: i32) -> DeserializeGuard<LLMAutoscaler> {
+/// Returns an autoscaler `x` with a status that has a size.
+pub(in crate::reconcile) fn object(
+    namespace: &str,
+    version: &str,
+    desired: i32,
+) -> DeserializeGuard<LLMAutoscaler> {
     let target = json!({"apiVersion": "apps/v1", "kind": "StatefulSet", "name": "x"});
     let object = json!({
         "apiVersion": "llmautoscaler.io/v1alpha1", "kind": "LLMAutoscaler",
@@ -31,6 +36,11 @@ fn object(namespace: &str, version: &str, desired: i32) -> DeserializeGuard<LLMA
 }
 
 fn tasks(api: &StandIn, leases: &Leases) -> Tasks {
+    Tasks::new(context_of(api, leases))
+}
+
+/// Returns the context of a copy of the operator with these Leases.
+pub(in crate::reconcile) fn context_of(api: &StandIn, leases: &Leases) -> Arc<Context> {
     let mut context = context(&Config::of_tests(), &api.client, &api.client).unwrap();
     // No first listing of the pods is under way.
     context.sampling.pods.health().record_failure("no watch".to_owned());
@@ -39,7 +49,7 @@ fn tasks(api: &StandIn, leases: &Leases) -> Tasks {
     status.leases = leases.clone();
     // Nothing looks at the installed CRD here, and a first status would wait for that.
     status.schema = InstalledSchema::of_tests(api.client.clone(), SchemaDifference::default());
-    Tasks::new(Arc::new(context))
+    Arc::new(context)
 }
 
 async fn api() -> StandIn {
