@@ -82,10 +82,10 @@ impl Tasks {
         !self.ending.is_empty()
     }
 
-    /// Begins to take over what another copy may have served: what the listing has is yet to be
-    /// compared with what is known.
+    /// Begins to take over what another copy may have served: a new listing tells what is awaited
+    /// there. What is served already is not compared again.
     pub(in crate::reconcile) fn begin_taking_over(&mut self) {
-        self.awaited.clear();
+        self.awaited.retain(|key, _| self.served.has(&key.0));
     }
 
     /// Returns the autoscalers of a listing of which only an older version is known, and that are
