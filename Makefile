@@ -151,7 +151,7 @@ test-rbac: controlplane ## each permission of the operator is used, and its abse
 	$(CARGO) test --locked -p llm-autoscaler-e2e --test rbac
 
 .PHONY: test-failover
-test-failover: controlplane ## two copies of the operator: updated, terminated, paused, killed KILLS times with a Lease of LEASE seconds: never two writers (4 minutes)
+test-failover: controlplane ## two copies of the operator: updated, terminated, paused, killed KILLS times with a Lease of LEASE seconds: never two writers; three with even shares (6 minutes)
 	$(CARGO) build --locked -p llm-autoscaler
 	KILLS=$(KILLS) LEASE=$(LEASE) $(CARGO) test --locked -p llm-autoscaler-e2e --test failover
 

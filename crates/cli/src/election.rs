@@ -33,7 +33,7 @@ pub(crate) struct Election {
         value_parser = clap::value_parser!(u64).range(3..=300),
     )]
     lease_duration_seconds: u64,
-    /// The number of Leases among which the namespaces are divided.
+    /// The number of Leases among which the namespaces are divided. Each copy has an even share.
     #[arg(
         long,
         env = "BUCKETS",

@@ -3,25 +3,21 @@
 //! operator call alike.
 
 pub(crate) mod pages;
+mod permit;
 pub(crate) mod reads;
 #[cfg(test)]
 pub(crate) mod stand_in;
 pub(crate) mod writes;
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering},
-    },
-    time::Duration,
-};
+use std::time::Duration;
 
 use kube::{
     Api, Client, Resource,
     api::{ApiResource, DynamicObject, PatchParams},
     core::NamespaceResourceScope,
 };
-use llm_autoscaler_core::Monotonic;
+
+pub(crate) use permit::WritePermit;
 
 /// The usual deadline of a call.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(10);
@@ -175,57 +171,6 @@ pub(crate) fn is_older(version: &str, than: &str) -> bool {
     number(version).zip(number(than)).is_some_and(|(version, than)| version < than)
 }
 
-/// The permission to write to the API server until a moment, which the holder of a Lease moves on
-/// with each renewal. Clones are the same permission. [`writes::Writes`] asks for it.
-#[derive(Clone, Debug)]
-pub(crate) struct WritePermit {
-    /// The end in nanoseconds of the monotonic clock; 0 means none, and the largest number no end.
-    until: Arc<AtomicU64>,
-    /// The number of times that the permission has been taken away.
-    endings: Arc<AtomicU64>,
-}
-
-impl WritePermit {
-    /// Returns a permit that does not end.
-    pub(crate) fn unlimited() -> Self {
-        Self { until: Arc::new(AtomicU64::new(u64::MAX)), endings: Arc::default() }
-    }
-
-    /// Returns a permit that permits nothing yet.
-    pub(crate) fn none() -> Self {
-        Self { until: Arc::default(), endings: Arc::default() }
-    }
-
-    /// Moves the end.
-    pub(crate) fn set_until(&self, until: Monotonic) {
-        let nanoseconds = u64::try_from(until.0.as_nanos()).unwrap_or(u64::MAX - 1);
-        self.until.store(nanoseconds.min(u64::MAX - 1), Ordering::SeqCst);
-    }
-
-    /// Takes the permission away.
-    pub(crate) fn end(&self) {
-        if self.until.swap(0, Ordering::SeqCst) != 0 {
-            self.endings.fetch_add(1, Ordering::SeqCst);
-        }
-    }
-
-    /// Returns the deadline of a write that starts now; `None` once the permit has ended.
-    pub(crate) fn deadline(&self, now: Monotonic) -> Option<Duration> {
-        let until = self.until.load(Ordering::SeqCst);
-        if until == u64::MAX {
-            return Some(DEADLINE);
-        }
-        let left = Monotonic(Duration::from_nanos(until)).since(now);
-        (!left.is_zero()).then(|| left.min(DEADLINE))
-    }
-
-    /// Returns the number of times that the permission has been taken away: work that began under
-    /// another number belongs to an earlier term, even if the permit is valid again.
-    pub(crate) fn endings(&self) -> u64 {
-        self.endings.load(Ordering::SeqCst)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,30 +203,6 @@ mod tests {
             assert_eq!(printable(text), expected, "{text:?}");
         }
         assert_eq!(printable(&"é".repeat(1000)).len(), TEXT_LIMIT);
-    }
-
-    #[test]
-    fn a_write_takes_no_longer_than_its_permit_lasts() {
-        let at = |second| Monotonic(Duration::from_secs(second));
-        let permit = |until| {
-            let permit = WritePermit::none();
-            permit.set_until(at(until));
-            permit
-        };
-        // the permit's end, the time, the deadline in seconds
-        let table = [(100, 0, Some(10)), (100, 95, Some(5)), (100, 100, None), (100, 101, None)];
-        for (until, now, expected) in table {
-            let deadline = permit(until).deadline(at(now)).map(|deadline| deadline.as_secs());
-            assert_eq!(deadline, expected, "until {until} at {now}");
-        }
-        assert_eq!(WritePermit::unlimited().deadline(at(1)), Some(DEADLINE));
-        assert_eq!(WritePermit::none().deadline(at(0)), None);
-        let (held, copy) = (permit(100), permit(100));
-        let clone = held.clone();
-        held.end();
-        held.end();
-        assert_eq!(clone.deadline(at(0)), None, "clones are one permission");
-        assert_eq!((clone.endings(), copy.endings()), (1, 0));
     }
 
     #[test]

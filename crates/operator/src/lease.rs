@@ -11,7 +11,7 @@
 //!         │               │
 //!       board           calls      the permits of all buckets; a Lease object and its record
 //!         └───────┬───────┘
-//!              elector             the election for one Lease, a pure machine
+//!              elector  shares     the election for one Lease, a pure machine; the shares
 //!              evaluate
 //!   steps  record  bucket   config  calls and answers; the content of a Lease; the bucket of a
 //!                                   namespace
@@ -27,9 +27,12 @@
 //! copies with another number hold nothing while it is held. A copy that takes the first Lease
 //! announces its own number for one duration before it writes, and so do copies that find no Lease.
 //! Change the number of buckets and the duration in separate updates: the announcement lasts for
-//! the longer of the two durations that the copy knows. Copies that begin together share the
-//! buckets, because one that has some lets others go first by up to 0.8 s. A copy that comes
-//! later gets those of copies that end.
+//! the longer of the two durations that the copy knows.
+//!
+//! **Shares.** Copies that begin together share the buckets, because one that has some lets others
+//! go first by up to 0.8 s. What is uneven still is evened out: a copy that holds at least two
+//! fewer than another one wishes for a Lease of it, and is given it. So a copy that comes later
+//! gets its share after it has taken part for two durations.
 
 mod board;
 mod bucket;
@@ -39,6 +42,7 @@ mod election;
 mod elector;
 mod evaluate;
 mod record;
+mod shares;
 #[cfg(test)]
 mod simulation;
 mod steps;

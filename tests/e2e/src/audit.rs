@@ -1,6 +1,7 @@
 //! The audit log of the API server: which copy of the operator has written what, and when.
 
 use std::{
+    collections::BTreeMap,
     fs::File,
     io::{BufRead, BufReader, Seek, SeekFrom},
     path::PathBuf,
@@ -19,6 +20,12 @@ pub struct Request {
     pub verb: String,
     /// The resource, and its subresource after a slash.
     pub resource: String,
+    /// The namespace of the object.
+    pub namespace: String,
+    /// The name of the object.
+    pub name: String,
+    /// The holder that a write of a Lease names; empty if it names none.
+    pub holder: String,
     /// The status of the answer.
     pub code: i64,
     /// The time at which it was received.
@@ -46,6 +53,12 @@ impl Request {
             process: process.trim_end_matches(')').to_owned(),
             verb: text(&event["verb"]),
             resource,
+            namespace: text(&object["namespace"]),
+            name: match text(&object["name"]) {
+                name if name.is_empty() => text(&event["requestObject"]["metadata"]["name"]),
+                name => name,
+            },
+            holder: text(&event["requestObject"]["spec"]["holderIdentity"]),
             code: event["responseStatus"]["code"].as_i64()?,
             received: time(&event["requestReceivedTimestamp"])?,
             answered: time(&event["stageTimestamp"])?,
@@ -119,12 +132,12 @@ impl Log {
     }
 }
 
-/// Returns the number of writes.
+/// Returns the number of writes of copies that divide the namespaces by this many Leases.
 ///
 /// # Errors
 /// There was a double write, one that the operator's roles do not permit, or none at all.
-pub fn ensure_one_writer(requests: &[Request]) -> Result<usize> {
-    let doubles = double_writes(requests);
+pub fn ensure_one_writer(requests: &[Request], buckets: u64) -> Result<usize> {
+    let doubles = double_writes(requests, buckets);
     ensure!(doubles.is_empty(), "{} double writes: {doubles:#?}", doubles.len());
     let refused: Vec<_> = requests.iter().filter(|request| request.code == 403).collect();
     ensure!(refused.is_empty(), "the operator's roles do not suffice: {refused:?}");
@@ -158,20 +171,36 @@ pub fn handovers(requests: &[Request]) -> Vec<Handover> {
         .collect()
 }
 
-/// Returns the double writes: those that were received after another process had written its name
-/// into the Lease, or were answered later than that by a process that did not get it back.
+/// Returns the double writes: those that were answered while the Lease of their namespace named
+/// another process than the one that wrote, or none.
 #[must_use]
-pub fn double_writes(requests: &[Request]) -> Vec<Request> {
-    let mut holder: Option<&str> = None;
+pub fn double_writes(requests: &[Request], buckets: u64) -> Vec<Request> {
+    let mut holders = BTreeMap::<u64, &str>::new();
     let mut doubles = Vec::new();
     for request in requests {
-        if request.is_of_lease() && request.is_accepted() && request.verb != "get" {
-            if ["create", "update", "patch"].contains(&&*request.verb) {
-                holder = Some(&request.process);
+        let is_change = ["create", "update", "patch"].contains(&&*request.verb);
+        if request.is_of_lease() && is_change && request.is_accepted() {
+            holders.insert(bucket_of_lease(&request.name), &request.holder);
+        } else if request.is_write() {
+            let holder = holders.get(&bucket(&request.namespace, buckets));
+            if holder.is_some_and(|holder| *holder != request.process) {
+                doubles.push(request.clone());
             }
-        } else if request.is_write() && holder.is_some_and(|holder| holder != request.process) {
-            doubles.push(request.clone());
         }
     }
     doubles
+}
+
+/// Returns the bucket of a Lease: the number behind its name, and 0 of the first one.
+fn bucket_of_lease(name: &str) -> u64 {
+    name.rsplit('-').next().and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// Returns the bucket of a namespace, by the FNV-1a hash of its name, as the operator does.
+#[must_use]
+pub fn bucket(namespace: &str, buckets: u64) -> u64 {
+    let hash = namespace.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
+        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    });
+    hash % buckets
 }

@@ -174,6 +174,6 @@ impl<'a> Copies<'a> {
     /// # Errors
     /// There was a double write, one that the operator's roles do not permit, or none at all.
     pub fn ensure_one_writer(&self) -> Result<usize> {
-        audit::ensure_one_writer(&self.requests()?)
+        audit::ensure_one_writer(&self.requests()?, 1)
     }
 }

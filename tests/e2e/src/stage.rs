@@ -103,9 +103,17 @@ impl Stage {
         let all = ["delete", "llmautoscalers", "--all", "--all-namespaces"];
         self.control_plane().kubectl(all).await?;
         self.operator.serve_all_namespaces()?;
-        let namespace = format!("{}-neighbour", self.namespace);
-        let (script, operator) = Self::set_up(&self.cluster, &namespace, &[]).await?;
-        Ok(Self { cluster: self.cluster.clone(), namespace, script, operator })
+        self.further(&format!("{}-neighbour", self.namespace)).await
+    }
+
+    /// Creates a further namespace, with a script of its own and an operator that is not started.
+    ///
+    /// # Errors
+    /// Fails if the API server refuses the namespace.
+    pub async fn further(&self, namespace: &str) -> Result<Self> {
+        let (script, operator) = Self::set_up(&self.cluster, namespace, &[]).await?;
+        let (cluster, namespace) = (self.cluster.clone(), namespace.to_owned());
+        Ok(Self { cluster, namespace, script, operator })
     }
 
     /// Returns a second operator for this namespace, which is not started.

@@ -4,7 +4,8 @@
 //! call, and not after it: a process that was paused between the check and the send, for longer
 //! than its Lease lasts, must not send when it goes on. A write that has been sent is given up with
 //! the permit that it began with, even if the permit was renewed or won again meanwhile. What has
-//! left the process by then is stopped by the version that it names.
+//! left the process by then is stopped by the version that it names. The permit counts its writes,
+//! so that a Lease is given away only when none is on its way.
 
 use std::{
     future::poll_fn,
@@ -91,25 +92,30 @@ impl Writes {
         // Counted before the check, so that nothing begins after `close` has looked.
         self.state.under_way.fetch_add(1, Ordering::SeqCst);
         let _under_way = UnderWay(&self.state);
+        let mut write = permit.begin(self.clock);
         let began = self.now();
         let is_closed = || self.state.is_closed.load(Ordering::SeqCst);
         let Some(deadline) = permit.deadline(began).filter(|_| !is_closed()) else {
             return Err(CallError::NoPermit);
         };
-        let (mut call, mut is_sent) = (pin!(call), false);
+        let mut call = pin!(call);
         let checked = poll_fn(|context| {
             let now = self.now();
-            if now.since(began) >= deadline || permit.deadline(now).is_none() {
-                let ended = permit_error(is_sent, deadline);
+            if now.since(began) >= deadline || !permit.is_valid(now) {
+                let ended = permit_error(write.may_arrive(), deadline);
                 return Poll::Ready(Err(ended));
             }
-            is_sent = true;
+            write.record_send();
             call.as_mut().poll(context).map_err(CallError::Api)
         });
-        match tokio::time::timeout(deadline, checked).await {
+        let result = match tokio::time::timeout(deadline, checked).await {
             Ok(result) => result,
             Err(_) => Err(permit_error(true, deadline)),
+        };
+        if result.as_ref().err().is_none_or(|error| !error.is_ambiguous()) {
+            write.record_answer();
         }
+        result
     }
 
     /// Lets no further write begin. Those that are under way go on.

@@ -1,4 +1,4 @@
-//! The permits of all buckets of one copy, as its elections have left them.
+//! The permits and shares of all buckets of one copy, as its elections have left them.
 
 use std::time::Duration;
 
@@ -9,15 +9,27 @@ use crate::{
     kube_api::WritePermit,
     lease::{
         elector::Elector,
-        steps::{Surroundings, term},
+        record::{Layout, Record},
+        shares::{self, Share},
+        steps::{Evening, Step, Surroundings, longest_way, term},
     },
 };
+
+/// The number of durations for which a copy takes part, without losing a Lease that it did not
+/// give away, before it wishes for one: a rolling update, or a copy that comes and goes, is to
+/// shuffle nothing.
+const TRIAL: u32 = 2;
 
 /// The permits of all buckets.
 #[derive(Debug)]
 pub(super) struct Board {
-    term: Duration,
+    me: String,
+    duration: Duration,
     entries: Vec<Entry>,
+    /// The moment since which this copy has taken part without losing a Lease.
+    steady_since: Option<Monotonic>,
+    /// The least difference between two shares that is evened out.
+    difference: usize,
     /// The moment from which the latest look at the first Lease counts.
     layout_read: Option<Readings>,
     is_layout_own: bool,
@@ -29,18 +41,62 @@ struct Entry {
     permit: WritePermit,
     /// The moment from which the latest renewal counts.
     from: Option<Readings>,
-    holder: Option<String>,
+    /// The Lease as last seen.
+    record: Option<Record>,
+    /// The moment since which its wish has been seen.
+    wanted_since: Option<Monotonic>,
+    /// What this copy has to do with it.
+    part: Part,
     /// The moment at which the record was first seen.
     first_seen: Option<Monotonic>,
     /// The moment at which the record was last seen to have changed since then.
     renewed: Option<Monotonic>,
-    /// This copy is the holder, whether or not it may write.
-    is_mine: bool,
     /// It may write.
     is_held: bool,
 }
 
+/// What a copy has to do with a Lease.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Part {
+    /// It follows.
+    Follows,
+    /// A wish of it may stand.
+    Wishes,
+    /// It has asked to become the holder, and has no answer yet.
+    Takes,
+    /// It is the holder, whether or not it may write.
+    Holds,
+    /// It is the holder, and gives the Lease to another copy.
+    Gives,
+}
+
 impl Entry {
+    fn holder(&self) -> &str {
+        self.record.as_ref().map_or("", |record| &record.holder)
+    }
+
+    fn wanted_by(&self) -> &str {
+        self.record.as_ref().and_then(|record| record.wanted_by.as_deref()).unwrap_or_default()
+    }
+
+    /// Takes over the state of its election.
+    fn take_over(&mut self, elector: &Elector, now: Monotonic) {
+        let wanted_before = std::mem::take(&mut self.record).and_then(|record| record.wanted_by);
+        self.record = elector.record().cloned();
+        let wanted_by = self.record.as_ref().and_then(|record| record.wanted_by.as_ref());
+        let is_same = wanted_by.is_some() && wanted_before.as_ref() == wanted_by;
+        let since = self.wanted_since.filter(|_| is_same).unwrap_or(now);
+        self.wanted_since = wanted_by.map(|_| since);
+        self.from = elector.held_from();
+        self.part = match elector.is_holder() {
+            true if elector.is_giving() => Part::Gives,
+            true => Part::Holds,
+            false if elector.has_asked() => Part::Wishes,
+            false => Part::Follows,
+        };
+        self.observe(elector.unchanged_since());
+    }
+
     /// Observes since when the record has stood unchanged. The first record may be that of a copy
     /// that is gone, so only a change proves that there is one.
     fn observe(&mut self, unchanged_since: Option<Monotonic>) {
@@ -56,22 +112,28 @@ impl Entry {
 pub(super) struct Change {
     pub bucket: usize,
     pub is_held: bool,
+    /// It was given to another copy.
+    pub is_given: bool,
 }
 
 impl Board {
     /// Begins with buckets that others may hold.
-    pub(super) fn new(buckets: usize, duration: Duration) -> Self {
+    pub(super) fn new(me: String, buckets: usize, duration: Duration) -> Self {
         let entry = || Entry {
             permit: WritePermit::none(),
             from: None,
-            holder: None,
+            record: None,
+            wanted_since: None,
+            part: Part::Follows,
             first_seen: None,
             renewed: None,
-            is_mine: false,
             is_held: false,
         };
         Self {
-            term: term(duration),
+            me,
+            duration,
+            steady_since: None,
+            difference: shares::DIFFERENCE,
             entries: (0..buckets).map(|_| entry()).collect(),
             layout_read: None,
             is_layout_own: false,
@@ -79,9 +141,29 @@ impl Board {
         }
     }
 
+    /// Asks an election for its next step, which may end the permit or close it.
+    pub(super) fn step(
+        &mut self,
+        bucket: usize,
+        elector: &mut Elector,
+        around: Surroundings,
+        now: Readings,
+    ) -> Step {
+        self.steady_since.get_or_insert(now.monotonic);
+        let step = elector.step(now, around);
+        self.record(bucket, elector, now);
+        if let Some(entry) = self.entries.get_mut(bucket)
+            && entry.part == Part::Follows
+            && step.takes_for(&self.me)
+        {
+            entry.part = Part::Takes;
+        }
+        step
+    }
+
     /// Takes over the state of an election. Returns true if the others are to look at once, since
     /// the first Lease has this copy's number of buckets from now on.
-    pub(super) fn record(&mut self, bucket: usize, elector: &Elector) -> bool {
+    pub(super) fn record(&mut self, bucket: usize, elector: &Elector, now: Readings) -> bool {
         let was_own = self.is_layout_own;
         if bucket == 0 {
             self.layout_read = elector.layout_read();
@@ -89,10 +171,8 @@ impl Board {
         }
         let is_news = self.is_layout_own && !was_own;
         let Some(entry) = self.entries.get_mut(bucket) else { return is_news };
-        (entry.from, entry.is_mine) = (elector.held_from(), elector.is_holder());
-        let holder = elector.record().map(|record| &record.holder);
-        entry.holder = holder.filter(|holder| !holder.is_empty()).cloned();
-        entry.observe(elector.unchanged_since());
+        entry.take_over(elector, now.monotonic);
+        entry.permit.set_closed(entry.part == Part::Gives);
         is_news
     }
 
@@ -113,8 +193,13 @@ impl Board {
             let is_held = left.is_some();
             if entry.is_held != is_held {
                 entry.is_held = is_held;
-                changes.push(Change { bucket, is_held });
+                // Once it was given away no renewal counts, however new it is.
+                let is_given = !is_held && entry.part == Part::Gives && entry.from.is_none();
+                changes.push(Change { bucket, is_held, is_given });
             }
+        }
+        if changes.iter().any(|change| !change.is_held && !change.is_given) {
+            self.steady_since = Some(now.monotonic);
         }
         changes
     }
@@ -125,7 +210,7 @@ impl Board {
         // The first Lease tells the number of buckets with each of its own renewals.
         let layout_read = if bucket == 0 { from } else { self.layout_read? };
         let oldest = now.since(from).max(now.since(layout_read));
-        Some(self.term.saturating_sub(oldest)).filter(|left| !left.is_zero())
+        Some(term(self.duration).saturating_sub(oldest)).filter(|left| !left.is_zero())
     }
 
     /// Ends all permits for good. Returns the buckets that were lost by it.
@@ -135,10 +220,55 @@ impl Board {
     }
 
     /// Returns what an election has to know of this copy.
-    pub(super) fn surroundings(&self, is_watched: bool) -> Surroundings {
-        let held = self.entries.iter().filter(|entry| entry.is_mine).count();
+    pub(super) fn surroundings(
+        &self,
+        bucket: usize,
+        is_watched: bool,
+        now: Readings,
+    ) -> Surroundings {
+        let is_own = |entry: &&Entry| !matches!(entry.part, Part::Follows | Part::Wishes);
+        let held = self.entries.iter().filter(is_own).count();
         let held = u32::try_from(held).unwrap_or(u32::MAX);
-        Surroundings { held, is_watched, is_layout_own: self.is_layout_own }
+        let shares = self.shares(now.monotonic);
+        let is_of_all = self.layout_read.is_some() && !self.is_closed;
+        let trial = self.duration * TRIAL;
+        let is_steady = self.steady_since.is_some_and(|since| now.monotonic.since(since) >= trial);
+        let may_wish = || shares::may_wish(&shares, &self.me, bucket, self.difference);
+        let may_give = || shares::may_give(&shares, &self.me, bucket, self.difference);
+        let entry = self.entries.get(bucket);
+        let is_held = entry.is_some_and(|entry| entry.is_held);
+        let way = longest_way(self.duration);
+        let is_idle = entry.is_some_and(|entry| entry.permit.is_idle(now.monotonic, way));
+        Surroundings {
+            held,
+            is_watched,
+            is_layout_own: self.is_layout_own,
+            evening: match is_of_all {
+                true if is_held && may_give() => Evening::Give,
+                true if is_steady && may_wish() => Evening::Wish,
+                _ => Evening::Nothing,
+            },
+            is_idle,
+        }
+    }
+
+    /// Returns the shares of all copies, as far as they are known by this number of buckets.
+    fn shares(&self, now: Monotonic) -> Vec<Share<'_>> {
+        self.entries.iter().map(|entry| self.share(entry, now)).collect()
+    }
+
+    fn share<'a>(&'a self, entry: &'a Entry, now: Monotonic) -> Share<'a> {
+        let settled = Some(Layout::Settled(self.entries.len()));
+        if entry.record.as_ref().is_none_or(|record| record.layout != settled) {
+            return Share::default();
+        }
+        let since = entry.wanted_since;
+        Share {
+            holder: entry.holder(),
+            wanted_by: if entry.part == Part::Wishes { &self.me } else { entry.wanted_by() },
+            is_outlived: since.is_some_and(|since| now.since(since) > self.duration),
+            is_given: entry.part == Part::Gives,
+        }
     }
 
     /// Returns the permit of a bucket.
@@ -148,14 +278,21 @@ impl Board {
 
     /// Returns the holder of a bucket, as last seen.
     pub(super) fn holder(&self, bucket: usize) -> Option<&str> {
-        self.entries.get(bucket)?.holder.as_deref()
+        Some(self.entries.get(bucket)?.holder()).filter(|holder| !holder.is_empty())
+    }
+
+    /// Returns the copy that wishes for a bucket, or is given it, as last seen.
+    pub(super) fn wanted_by(&self, bucket: usize) -> Option<&str> {
+        Some(self.entries.get(bucket)?.wanted_by()).filter(|copy| !copy.is_empty())
     }
 
     /// Returns when another copy was last seen to renew a bucket's Lease, if that is not longer ago
     /// than this copy's own would last.
     pub(super) fn renewed_by_another(&self, bucket: usize, now: Readings) -> Option<Monotonic> {
-        let entry = self.entries.get(bucket).filter(|it| !it.is_mine && it.holder.is_some())?;
-        entry.renewed.filter(|at| now.monotonic.since(*at) < self.term)
+        let is_mine = |entry: &Entry| matches!(entry.part, Part::Holds | Part::Gives);
+        let is_others = |entry: &&Entry| !is_mine(entry) && !entry.holder().is_empty();
+        let entry = self.entries.get(bucket).filter(is_others)?;
+        entry.renewed.filter(|at| now.monotonic.since(*at) < term(self.duration))
     }
 
     /// Returns true for each bucket that was held at the latest refresh.
@@ -164,91 +301,14 @@ impl Board {
     }
 }
 
+/// A fault for the simulation, which has to find it.
 #[cfg(test)]
-mod tests {
-    use chrono::DateTime;
-
-    use super::*;
-
-    fn readings(fast: u64, monotonic: u64) -> Readings {
-        let (fast, monotonic) = (Duration::from_secs(fast), Duration::from_secs(monotonic));
-        Readings { system: DateTime::UNIX_EPOCH, monotonic: Monotonic(monotonic), fast }
-    }
-
-    /// A board with a renewal of both buckets at second 100 of both clocks, for 10 s.
-    fn board() -> Board {
-        let mut board = Board::new(2, Duration::from_secs(15));
-        let at = Some(readings(100, 100));
-        board.entries.iter_mut().for_each(|entry| entry.from = at);
-        board.layout_read = at;
-        board
-    }
-
-    #[test]
-    fn a_permit_ends_by_the_fast_clock() {
-        // the fast clock, the monotonic clock, the time left
-        let table = [
-            (100, 100, Some(10)),
-            (104, 104, Some(6)),
-            (109, 109, Some(1)),
-            (110, 110, None),
-            // The machine was suspended for 5 s, and for an hour.
-            (109, 104, Some(1)),
-            (3_704, 104, None),
-        ];
-        for (fast, monotonic, expected) in table {
-            let (mut board, now) = (board(), readings(fast, monotonic));
-            let left = board.left(0, now).map(|left| left.as_secs());
-            assert_eq!(left, expected, "{fast}, {monotonic}");
-            board.refresh(now);
-            let deadline = board.permit(0).deadline(now.monotonic);
-            assert_eq!(deadline.map(|left| left.as_secs()), expected, "{fast}, {monotonic}");
-        }
-    }
-
-    #[test]
-    fn a_further_bucket_is_held_as_long_as_its_number_is_known_to_count() {
-        let mut board = board();
-        board.layout_read = Some(readings(97, 97));
-        assert_eq!(board.left(1, readings(104, 104)), Some(Duration::from_secs(3)));
-        assert_eq!(board.left(1, readings(107, 107)), None);
-        assert_eq!(board.left(0, readings(107, 107)), Some(Duration::from_secs(3)));
-        board.layout_read = None;
-        assert_eq!(board.left(1, readings(100, 100)), None);
-    }
-
-    #[test]
-    fn another_copy_is_there_if_it_was_seen_to_renew_its_lease_a_moment_ago() {
-        let (mut board, at) = (board(), |second| Monotonic(Duration::from_secs(second)));
-        let entry = &mut board.entries[0];
-        (entry.holder, entry.is_mine) = (Some("b".to_owned()), false);
-        // the second since which the record has been seen like this, now, when it was renewed
-        let table = [
-            (100, 100, None),
-            (100, 109, None),
-            (105, 106, Some(105)),
-            (105, 114, Some(105)),
-            (105, 115, None),
-            (116, 117, Some(116)),
-        ];
-        for (since, now, expected) in table {
-            board.entries[0].observe(Some(at(since)));
-            let found = board.renewed_by_another(0, readings(now, now));
-            assert_eq!(found, expected.map(at), "{since} {now}");
-        }
-        board.entries[0].is_mine = true;
-        assert_eq!(board.renewed_by_another(0, readings(117, 117)), None);
-    }
-
-    #[test]
-    fn changes_are_told_once_and_an_end_is_for_good() {
-        let (mut board, now) = (board(), readings(101, 101));
-        let change = |bucket, is_held| Change { bucket, is_held };
-        assert_eq!(board.refresh(now), [change(0, true), change(1, true)]);
-        assert_eq!(board.refresh(now), []);
-        assert_eq!(board.close(now), [change(0, false), change(1, false)]);
-        assert_eq!(board.refresh(now), []);
-        assert_eq!(board.permit(0).deadline(now.monotonic), None);
-        assert_eq!(board.held(), [false, false]);
+impl Board {
+    /// Evens out what is even already.
+    pub(super) fn even_out_by_one(&mut self) {
+        self.difference = 1;
     }
 }
+
+#[cfg(test)]
+mod tests;

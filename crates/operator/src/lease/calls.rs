@@ -20,6 +20,8 @@ use crate::{
 
 /// The annotation with the number of buckets.
 const BUCKETS: &str = "llmautoscaler.io/buckets";
+/// The annotation with the identity of a copy that wishes for the Lease.
+const WANTED_BY: &str = "llmautoscaler.io/wanted-by";
 
 /// Makes a call. Returns its answer, and its error if it failed otherwise than by a conflict.
 pub(super) async fn make(
@@ -64,7 +66,8 @@ fn failure(call: &Call, error: &CallError) -> Answer {
 fn record(lease: Lease) -> Record {
     let (metadata, spec) = (lease.metadata, lease.spec.unwrap_or_default());
     let mut annotations = metadata.annotations;
-    let layout = annotations.as_mut().and_then(|annotations| annotations.remove(BUCKETS));
+    let mut take = |key| annotations.as_mut().and_then(|annotations| annotations.remove(key));
+    let (layout, wanted_by) = (take(BUCKETS), take(WANTED_BY));
     Record {
         version: metadata.resource_version.unwrap_or_default(),
         uid: metadata.uid.unwrap_or_default(),
@@ -74,6 +77,7 @@ fn record(lease: Lease) -> Record {
         acquired: spec.acquire_time.as_ref().map(from_kubernetes_micros),
         renewed: spec.renew_time.as_ref().map(from_kubernetes_micros),
         layout: layout.and_then(|layout| Layout::parse(&layout)),
+        wanted_by: wanted_by.filter(|identity| !identity.is_empty()),
         labels: metadata.labels,
         annotations: annotations.filter(|annotations| !annotations.is_empty()),
     }
@@ -84,6 +88,8 @@ fn lease(name: &str, record: &Record) -> Lease {
     let some = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let mut annotations = record.annotations.clone().unwrap_or_default();
     annotations.extend(record.layout.map(|layout| (BUCKETS.to_owned(), layout.to_string())));
+    let wanted_by = record.wanted_by.clone();
+    annotations.extend(wanted_by.map(|identity| (WANTED_BY.to_owned(), identity)));
     Lease {
         metadata: ObjectMeta {
             name: some(name),
@@ -116,7 +122,10 @@ mod tests {
             "apiVersion": "coordination.k8s.io/v1", "kind": "Lease",
             "metadata": {
                 "name": "operator", "resourceVersion": "7", "uid": "u", "labels": {"team": "a"},
-                "annotations": {"llmautoscaler.io/buckets": "changing to 4", "note": "b"},
+                "annotations": {
+                    "llmautoscaler.io/buckets": "changing to 4",
+                    "llmautoscaler.io/wanted-by": "b_2", "note": "b",
+                },
             },
             "spec": {
                 "holderIdentity": "a_1", "leaseDurationSeconds": 15, "leaseTransitions": 3,
@@ -126,6 +135,7 @@ mod tests {
         });
         let record = record(serde_json::from_value(read.clone()).unwrap());
         assert_eq!((record.layout, &*record.holder), (Some(Layout::Announced(4)), "a_1"));
+        assert_eq!(record.wanted_by.as_deref(), Some("b_2"));
         assert_eq!(serde_json::to_value(lease("operator", &record)).unwrap(), read);
     }
 

@@ -80,7 +80,7 @@ impl Election {
         Self {
             slots: (0..config.buckets).map(slot).collect(),
             api: Api::namespaced(client, &config.namespace),
-            board: Mutex::new(Board::new(config.buckets, config.duration)),
+            board: Mutex::new(Board::new(config.identity.clone(), config.buckets, config.duration)),
             held: watch::Sender::new(vec![false; config.buckets].into()),
             is_ending: watch::Sender::new(false),
             clock,
@@ -167,18 +167,31 @@ impl Election {
     /// Does the next thing of an election. Returns false if there is none any more.
     async fn turn(&self, bucket: usize, elector: &mut Elector) -> bool {
         let Some(slot) = self.slots.get(bucket) else { return false };
-        let around = lock(&self.board).surroundings(slot.watching.works());
-        match elector.step(self.clock.readings(), around) {
+        match self.step(bucket, slot, elector) {
             Step::Done => return false,
             Step::Wait(wait) => {
+                let known = elector.record().map(|record| record.version.clone());
                 tokio::select! {
                     () = tokio::time::sleep(wait) => {}
-                    () = slot.watching.changed() => elector.nudge(),
+                    () = slot.watching.changed(known.as_deref()) => elector.nudge(),
                 }
             }
             Step::Call(request) => self.call(bucket, slot, elector, &request).await,
         }
         true
+    }
+
+    fn step(&self, bucket: usize, slot: &Slot, elector: &mut Elector) -> Step {
+        let (mut board, now) = (lock(&self.board), self.clock.readings());
+        let around = board.surroundings(bucket, slot.watching.works(), now);
+        let step = board.step(bucket, elector, around, now);
+        let changes = board.refresh(now);
+        self.tell(&board, &changes, "lost");
+        if step.is_wish_of(&self.identity) {
+            let holder = board.holder(bucket);
+            info!(lease = slot.name, holder, "wishes for a Lease of a copy that holds more");
+        }
+        step
     }
 
     async fn call(&self, bucket: usize, slot: &Slot, elector: &mut Elector, request: &Request) {
@@ -193,7 +206,7 @@ impl Election {
             slot.watching.record_behind();
         }
         slot.log(error.as_ref(), elector.other_layout());
-        if lock(&self.board).record(bucket, elector) {
+        if lock(&self.board).record(bucket, elector, self.clock.readings()) {
             self.slots.iter().skip(1).for_each(|slot| slot.watching.wake());
         }
         self.refresh();
@@ -226,8 +239,13 @@ impl Election {
         }
         for change in changes {
             let lease = self.slots.get(change.bucket).map(|slot| &slot.name);
-            let result = if change.is_held { "acquired" } else { loss };
-            info!(lease, result, "a Lease has changed hands");
+            let result = match change {
+                Change { is_held: true, .. } => "acquired",
+                Change { is_given: true, .. } => "released",
+                _ => loss,
+            };
+            let heir = board.wanted_by(change.bucket).filter(|_| change.is_given);
+            info!(lease, result, to = heir, "a Lease has changed hands");
             self.telemetry.record_lease_transition(result);
         }
         let held = board.held();

@@ -10,9 +10,16 @@
 //! - A renewal without an answer is none. The Lease is read back before it is written again.
 //! - A copy's identity is new with each start of the process, so no process takes the Lease of an
 //!   earlier one, or of a second process of the same name, for its own.
+//! - A Lease is given to another copy only when no write is on its way, and the renewals before
+//!   permit nothing from then on. See [`handover`].
 //! - A Lease that was not there, or had another number of buckets, permits nothing for one D after
 //!   it was written: its deletion told its holder nothing, and holders by another number of buckets
 //!   hold other Leases. See [`Layout`].
+
+#[cfg(test)]
+mod faults;
+mod handover;
+mod renewal;
 
 use std::time::Duration;
 
@@ -30,13 +37,6 @@ use crate::{
 
 /// The longest time between two looks at a Lease of another copy that is not watched.
 const POLL: Duration = Duration::from_millis(500);
-/// The time by which a copy that holds a Lease lets others go first: longer than it takes them to
-/// look.
-const COURTESY: Duration = Duration::from_millis(500);
-/// The additional time for each Lease that it holds.
-const COURTESY_EACH: Duration = Duration::from_millis(100);
-/// The longest time by which a copy lets others go first.
-const MOST_COURTESY: Duration = Duration::from_millis(800);
 /// The waits after a failure.
 const WAITS: Backoff = Backoff::new(Duration::from_millis(100), Duration::from_millis(600));
 /// The deadline of a call, which doubles while calls take longer.
@@ -51,6 +51,8 @@ struct Seen {
     since: Monotonic,
     /// The moment of the latest look.
     at: Monotonic,
+    /// The record was seen to change, and another look was not long before.
+    is_fresh: bool,
 }
 
 /// The election for one Lease.
@@ -73,6 +75,12 @@ pub(super) struct Elector {
     free: Option<Monotonic>,
     /// The moment before the latest answer was asked for that had this copy's number of buckets.
     layout_read: Option<Readings>,
+    /// The moment since which it is being given to another copy.
+    giving: Option<Readings>,
+    /// The moment until which it is not given again: the latest gift took too long.
+    keeps_until: Monotonic,
+    /// A wish of this copy was sent, and no look since then has told what has become of it.
+    has_asked: bool,
     not_before: Monotonic,
     backoff: Backoff,
     timeouts: u32,
@@ -103,6 +111,9 @@ impl Elector {
             longest,
             free: None,
             layout_read: None,
+            giving: None,
+            keeps_until: Monotonic(Duration::ZERO),
+            has_asked: false,
             not_before: Monotonic(Duration::ZERO),
             backoff: WAITS,
             timeouts: 0,
@@ -134,16 +145,16 @@ impl Elector {
             Standing::Mine if self.stage == Stage::Releases => self.give_up(now),
             Standing::Free | Standing::Held { .. } if self.stage == Stage::Releases => Step::Done,
             _ if !self.may_act(around) => self.look(look, look, now),
-            Standing::Mine => {
-                let record = self.renewal(record, now);
-                self.at(self.renewal_due(now), Call::Update(record), now)
-            }
+            Standing::Mine => self.give(around, now).unwrap_or_else(|| self.keep(now)),
             Standing::Free => {
-                let turn = self.free.get_or_insert(at).after(courtesy(around.held));
-                let record = self.renewal(record, now);
-                self.at(turn, Call::Update(record), now)
+                let courtesy = self.courtesy(record, around);
+                let taken = self.renewal(record, now);
+                self.take(Call::Update(taken), courtesy, look, now)
             }
-            Standing::Held { until } => self.look(look, until, now),
+            Standing::Held { until } => {
+                let wish = self.wish(around, now);
+                wish.unwrap_or_else(|| self.look(look, until, now))
+            }
         }
     }
 
@@ -156,7 +167,9 @@ impl Elector {
                 let is_news = self.record() != Some(&record);
                 let is_layout = record.layout == Some(self.settled());
                 self.layout_read = is_layout.then_some(request.sent);
+                let since = self.unchanged_since().filter(|_| is_write && self.is_wish(&record));
                 self.observe(Some(record), now);
+                self.keep_waiting(since);
                 self.record_speed(request, now);
                 if is_write || is_news {
                     self.backoff.reset();
@@ -165,7 +178,7 @@ impl Elector {
                     self.renewed = Some(request.sent);
                     self.interval = self.settings.duration.mul_f64(0.3 + fastrand::f64() / 30.0);
                 }
-                if is_write && is_released {
+                if is_write && is_released && self.stage == Stage::Releases {
                     self.stage = Stage::Done;
                 }
             }
@@ -181,6 +194,7 @@ impl Elector {
             Answer::Refused(asked) => {
                 // Without a look yet it is asked again by itself.
                 self.is_current = self.seen.is_some() && (is_write || self.is_current);
+                self.has_asked &= !is_write;
                 self.delay(asked, now);
             }
             Answer::Unknown(asked) => {
@@ -272,67 +286,32 @@ impl Elector {
         if !self.may_act(around) {
             return self.look(look, look, now);
         }
-        let turn = self.free.get_or_insert(now.monotonic).after(courtesy(around.held));
-        let record = self.renewal(&Record::default(), now);
-        self.at(turn, Call::Create(record), now)
+        let record = Record::default();
+        let (courtesy, taken) = (self.courtesy(&record, around), self.renewal(&record, now));
+        self.take(Call::Create(taken), courtesy, look, now)
     }
 
-    /// Releases the Lease, if its release lets no other copy write too early.
-    fn give_up(&mut self, now: Readings) -> Step {
-        let released = self.record().filter(|record| record.layout == Some(self.settled()));
-        let released = released.map(|record| Record { holder: String::new(), ..record.clone() });
-        released.map_or(Step::Done, |record| self.call(Call::Update(record), now))
-    }
-
-    fn renewal_due(&self, now: Readings) -> Monotonic {
-        let Some(renewed) = self.renewed else { return now.monotonic };
-        if now.since(renewed) >= self.interval {
-            return now.monotonic;
-        }
-        let due = renewed.monotonic.after(self.interval);
-        match self.announced {
-            Some(since) if self.announces() => due.min(since.after(self.longest)),
-            _ => due,
-        }
-    }
-
-    fn announces(&self) -> bool {
-        let announced = Layout::Announced(self.settings.buckets);
-        self.record().is_some_and(|record| record.layout == Some(announced))
-    }
-
-    /// Returns the record that makes this copy the holder, or keeps it so.
-    fn renewal(&self, record: &Record, now: Readings) -> Record {
-        let Settings { me, duration, buckets, .. } = &self.settings;
-        let is_over = |since: Monotonic| now.monotonic >= since.after(self.longest);
-        let is_settled = record.layout == Some(self.settled());
-        let is_announced = self.is_mine(record) && self.announced.is_some_and(is_over);
-        let is_settled = is_settled || is_announced;
-        let layout = if is_settled { self.settled() } else { Layout::Announced(*buckets) };
-        let seconds = duration.as_secs() + u64::from(duration.subsec_nanos() > 0);
-        let is_taken = !self.is_mine(record);
-        Record {
-            holder: me.clone(),
-            seconds: i32::try_from(seconds).ok(),
-            transitions: record.transitions.saturating_add(i32::from(is_taken)),
-            acquired: if is_taken { Some(now.system) } else { record.acquired },
-            renewed: Some(now.system),
-            layout: Some(layout),
-            ..record.clone()
-        }
+    /// Takes a Lease that has been free for some time, and looks at it until then.
+    fn take(&mut self, call: Call, courtesy: Duration, look: Monotonic, now: Readings) -> Step {
+        let turn = self.free.get_or_insert(now.monotonic).after(courtesy);
+        if now.monotonic >= turn { self.call(call, now) } else { self.look(look, turn, now) }
     }
 
     fn observe(&mut self, record: Option<Record>, now: Readings) {
         let at = now.monotonic;
-        let since = self.seen.as_ref().filter(|seen| seen.record == record);
-        let since = since.map_or(at, |seen| seen.since);
-        self.seen = Some(Seen { record, since, at });
-        (self.is_current, self.is_nudged) = (true, false);
+        let (since, is_fresh) = match &self.seen {
+            Some(seen) if seen.record == record => (seen.since, seen.is_fresh),
+            Some(seen) => (at, at.since(seen.at) <= self.settings.duration / 4),
+            None => (at, false),
+        };
+        self.seen = Some(Seen { record, since, at, is_fresh });
+        (self.is_current, self.is_nudged, self.has_asked) = (true, false, false);
         let record = self.record();
         let longest = record.map(|record| record.duration(self.settings.duration));
         let is_mine = record.is_some_and(|record| self.is_mine(record));
         self.longest = self.longest.max(longest.unwrap_or_default());
         self.renewed = self.renewed.filter(|_| is_mine);
+        self.giving = self.giving.filter(|_| is_mine);
         self.announced = (is_mine && self.announces()).then(|| self.announced.unwrap_or(at));
     }
 
@@ -374,30 +353,6 @@ impl Elector {
     fn delay(&mut self, asked: Option<Duration>, now: Readings) {
         let asked = asked.unwrap_or_default().min(self.settings.duration / 3);
         self.not_before = now.monotonic.after(self.backoff.next().max(asked));
-    }
-}
-
-/// Returns the time by which a copy that holds some Leases lets others go first, so that copies
-/// that begin together share the buckets.
-fn courtesy(held: u32) -> Duration {
-    let courtesy = (COURTESY + COURTESY_EACH.saturating_mul(held)).min(MOST_COURTESY);
-    if held > 0 { courtesy } else { Duration::ZERO }
-}
-
-/// Faults for the simulation, which has to find them.
-#[cfg(test)]
-impl Elector {
-    /// Takes the time since the record's `renewTime` for the time since it was seen.
-    pub(super) fn believe_renew_time(&mut self, now: Readings) {
-        let Some(seen) = &mut self.seen else { return };
-        let renewed = seen.record.as_ref().and_then(|record| record.renewed);
-        let age = renewed.and_then(|renewed| (now.system - renewed).to_std().ok());
-        seen.since = Monotonic(now.monotonic.0.saturating_sub(age.unwrap_or_default()));
-    }
-
-    /// Lets a new Lease, or number of buckets, permit writes at once.
-    pub(super) fn skip_quarantine(&mut self) {
-        self.longest = Duration::ZERO;
     }
 }
 

@@ -30,6 +30,9 @@ pub(super) struct Record {
     pub renewed: Option<DateTime<Utc>>,
     /// The number of buckets that the holder divides the namespaces by.
     pub layout: Option<Layout>,
+    /// The identity of a copy that holds fewer Leases and wishes for this one. A Lease that is
+    /// given to it has no holder, and this wish still.
+    pub wanted_by: Option<String>,
     /// Labels and annotations of others, which an update keeps.
     pub labels: Option<BTreeMap<String, String>>,
     pub annotations: Option<BTreeMap<String, String>>,

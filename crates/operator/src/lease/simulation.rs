@@ -36,7 +36,7 @@ fn seeds() -> Range<u64> {
     let variable = |name| env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     match variable("LEASE_SEED") {
         Some(seed) => seed..seed + 1,
-        None => 0..variable("LEASE_SEEDS").unwrap_or(500),
+        None => 0..variable("LEASE_SEEDS").unwrap_or(200),
     }
 }
 
@@ -85,13 +85,58 @@ fn after_a_release_another_copy_may_write_within_a_second() {
 fn without_trouble_no_lease_changes_hands_and_copies_share_the_buckets() {
     for seed in 0..40 {
         let plan = Plan::calm(seed);
-        let buckets = plan.copies[0].buckets;
+        let (buckets, copies) = (plan.copies[0].buckets, plan.copies.len());
         let outcome = World::new(plan).run();
         assert_eq!(outcome.violation, None, "seed {seed}");
-        assert_eq!(outcome.taken, buckets, "seed {seed}: a Lease has changed hands");
-        let most = outcome.most_held;
-        assert!(buckets == 1 || most < buckets, "seed {seed}: one copy has all {buckets} buckets");
+        let moved = outcome.taken - buckets;
+        let most = buckets - buckets / copies;
+        assert!(moved <= most && (buckets > 1 || moved == 0), "seed {seed}: {moved} are moved");
     }
+}
+
+#[test]
+fn a_copy_that_comes_later_gets_its_share_and_nothing_else_changes_hands() {
+    let mut times = Vec::new();
+    for seed in 0..60 {
+        let plan = Plan::newcomer(seed);
+        let (buckets, copies, duration) =
+            (plan.copies[0].buckets, plan.copies.len(), plan.duration);
+        let outcome = World::new(plan).run();
+        assert_eq!(outcome.violation, None, "seed {seed}");
+        let got = outcome.held[copies - 1];
+        assert!(got >= buckets / copies, "seed {seed}: {:?}", outcome.held);
+        assert_eq!(outcome.taken_since, got, "seed {seed}: {:?}", outcome.held);
+        times.push(outcome.evened.unwrap_or(u64::MAX) * 100 / duration);
+    }
+    times.sort_unstable();
+    println!("even after, in percent of the duration: p50 {}, most {}", times[30], times[59]);
+}
+
+#[test]
+fn a_wish_does_not_delay_the_takeover_from_a_copy_that_is_killed() {
+    let mut gaps = Vec::new();
+    for seed in 0..60 {
+        let plan = Plan::kill_among_several(seed);
+        let (duration, is_watched) = (plan.duration, plan.copies[0].is_watched);
+        let outcome = World::new(plan).run();
+        assert_eq!(outcome.violation, None, "seed {seed}");
+        // Without a watch a renewal is seen half a second late.
+        let late = if is_watched { SECOND } else { SECOND * 3 / 2 };
+        let limit = duration + late;
+        // At times the first Lease is between two holders, and no copy is killed.
+        let Some(gap) = outcome.gap else { continue };
+        assert!(gap <= limit, "seed {seed}: {gap} µs without a holder, and {limit} are allowed");
+        gaps.push(gap * 100 / duration);
+    }
+    gaps.sort_unstable();
+    let (half, most) = (gaps[gaps.len() / 2], gaps.last().copied().unwrap_or_default());
+    println!("gaps in percent of the duration: p50 {half}, most {most}");
+    assert!(gaps.len() > 45, "only {} copies were killed", gaps.len());
+}
+
+#[test]
+fn no_two_copies_write_though_leases_are_deleted() {
+    assert_eq!(first_violation(0..100, Plan::deletions), None);
 }
 
 /// Faults that were put in on purpose.
@@ -99,8 +144,8 @@ fn without_trouble_no_lease_changes_hands_and_copies_share_the_buckets() {
 fn the_simulation_finds_each_fault() {
     for fault in Fault::ALL {
         // A rare one: a Lease is deleted while an old update is on its way.
-        let from = if fault == Fault::NoUid { 1_000 } else { 0 };
-        let found = first_violation(from..20_000, |seed| Plan { fault, ..Plan::trouble(seed) });
+        let base = if fault == Fault::NoUid { Plan::deletions } else { Plan::trouble };
+        let found = first_violation(0..20_000, |seed| Plan { fault, ..base(seed) });
         let (seed, text) = found.unwrap_or_else(|| panic!("{fault:?} is not found"));
         println!("{fault:?}: seed {seed}: {text}");
     }

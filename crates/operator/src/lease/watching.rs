@@ -3,7 +3,10 @@
 //! election looks at the Lease twice a second.
 
 use std::{
-    sync::atomic::{AtomicBool, Ordering::Relaxed},
+    sync::{
+        Mutex,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -17,6 +20,7 @@ use crate::{
     backoff::Backoff,
     clock::Clock,
     kube_api::{CallError, DEADLINE, within},
+    lock::lock,
 };
 
 /// The time in seconds after which the API server is asked to end a watch, and to be asked again.
@@ -33,16 +37,29 @@ pub(super) struct Watching {
     nudge: Notify,
     /// The watch has told something since it began, and was not found to be behind.
     works: AtomicBool,
+    /// The version of the Lease that it has told last; `None` if the election is to look anyway.
+    version: Mutex<Option<String>>,
 }
 
 impl Watching {
-    /// Waits for a change.
-    pub(super) async fn changed(&self) {
-        self.nudge.notified().await;
+    /// Waits for a change to another version than the one that is known. What this copy has
+    /// written itself is none.
+    pub(super) async fn changed(&self, known: Option<&str>) {
+        loop {
+            self.nudge.notified().await;
+            if known.is_none() || lock(&self.version).as_deref() != known {
+                return;
+            }
+        }
     }
 
     /// Wakes the election.
     pub(super) fn wake(&self) {
+        self.wake_for(None);
+    }
+
+    fn wake_for(&self, version: Option<String>) {
+        *lock(&self.version) = version;
         self.nudge.notify_one();
     }
 
@@ -90,7 +107,11 @@ impl Watching {
                 WatchEvent::Error(status) => {
                     return Err(CallError::Api(kube::Error::Api(status)));
                 }
-                _ => {
+                WatchEvent::Added(lease) | WatchEvent::Modified(lease) => {
+                    self.works.store(true, Relaxed);
+                    self.wake_for(lease.metadata.resource_version);
+                }
+                WatchEvent::Deleted(_) => {
                     self.works.store(true, Relaxed);
                     self.wake();
                 }

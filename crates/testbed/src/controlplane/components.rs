@@ -16,8 +16,8 @@ use crate::process::{Process, Spec};
 pub(super) const AUDIT_LOG: &str = "audit.log";
 /// The file of its policy.
 const AUDIT_POLICY: &str = "audit-policy.yaml";
-/// Logs each request of a ServiceAccount once it is answered, and each watch when it begins; sizes
-/// and statuses with what is written.
+/// Logs each request of a ServiceAccount once it is answered, and each watch when it begins; sizes,
+/// statuses and Leases with what is written.
 const POLICY: &str = "\
 apiVersion: audit.k8s.io/v1
 kind: Policy
@@ -29,6 +29,11 @@ rules:
   resources:
   - {group: apps, resources: [statefulsets/scale]}
   - {group: llmautoscaler.io, resources: [llmautoscalers/status]}
+- level: Request
+  userGroups: [system:serviceaccounts]
+  verbs: [create, patch, update]
+  resources:
+  - {group: coordination.k8s.io, resources: [leases]}
 - {level: Metadata, userGroups: [system:serviceaccounts]}
 - {level: None}
 ";

@@ -65,26 +65,28 @@ impl<'a> Copies<'a> {
         self.all()[number].start_elected(&name, self.lease_seconds)
     }
 
-    /// Waits until the copies have decided on all autoscalers together, and hold all Leases.
-    /// Returns the time that it took. A copy may hold none: Leases are taken when they are free,
-    /// and are not given to a copy that comes later.
+    /// Waits until the copies that run have decided on all autoscalers together, and have even
+    /// shares of all Leases. Returns the time that it took.
     async fn until_divided(&self) -> Result<Duration> {
         let (began, mut told) = (Instant::now(), Instant::now());
         loop {
-            let (mut sum, mut holding) = (0.0, 0);
-            for copy in self.all() {
+            let (mut sum, mut shares) = (0.0, Vec::new());
+            for copy in self.all().into_iter().filter(|copy| copy.pid().is_some()) {
                 let page = OwnMetrics::of(copy).await.ok();
                 let leases = page.and_then(|page| page.value("llm_autoscaler_leases_held"));
-                holding += leases.unwrap_or_default() as usize;
+                shares.push(leases.unwrap_or_default() as usize);
                 sum += decided(copy).await.unwrap_or_default();
             }
-            if holding == self.buckets && sum >= f64::from(self.size.autoscalers) {
+            let (most, least) = (shares.iter().max(), shares.iter().min());
+            let is_even = most.zip(least).is_some_and(|(most, least)| most - least <= 1);
+            let is_all = shares.iter().sum::<usize>() == self.buckets;
+            if is_even && is_all && sum >= f64::from(self.size.autoscalers) {
                 return Ok(began.elapsed());
             }
             if told.elapsed() > Duration::from_secs(5) {
                 told = Instant::now();
                 println!(
-                    "  {:.0} s: {holding} Leases are held, {sum:.0} have decided",
+                    "  {:.0} s: {shares:?} Leases are held, {sum:.0} have decided",
                     began.elapsed().as_secs_f64()
                 );
             }
@@ -212,8 +214,8 @@ pub(crate) async fn divide(
         taken.as_secs_f64()
     );
     copies.run(0)?;
-    tokio::time::sleep(Duration::from_secs(2 * lease_seconds)).await;
-    copies.until_divided().await?;
+    let returned = copies.until_divided().await?;
+    println!("it has its share {:.1} s after its return", returned.as_secs_f64());
     copies.print_shares("it has returned", time).await?;
     copies.all().iter().for_each(|copy| copy.kill());
     Ok(())

@@ -1,5 +1,5 @@
 //! Two copies of the operator: one serves, the other one stands by, and there are never two
-//! writers.
+//! writers. Several copies with several Leases have even shares of them.
 //!
 //! The API server writes an audit log of all requests. Each copy has a name of its own in it, and
 //! so has each start of a copy.
@@ -10,6 +10,7 @@ mod kills;
 mod load;
 mod rolling;
 mod scenes;
+mod shares;
 
 use std::process::ExitCode;
 
@@ -29,7 +30,11 @@ async fn main() -> ExitCode {
         scenes::window_is_kept,
         scenes::call_to_the_copy_that_stands_by,
     };
-    let kills = scenarios! { rolling::deployment_is_updated, kills::holder_is_killed };
+    let kills = scenarios! {
+        rolling::deployment_is_updated,
+        kills::holder_is_killed,
+        shares::leases_are_divided_evenly,
+    };
     let groups = vec![(scenes, AT_A_TIME), (kills, 1)];
     runner::run_on(options, groups, async |_| Ok(String::new)).await
 }

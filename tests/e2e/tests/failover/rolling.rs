@@ -61,7 +61,7 @@ pub(crate) async fn deployment_is_updated(stage: &Stage) -> Result<String> {
     }
     let mut log = lock(&log);
     let requests = log.requests()?;
-    let writes = audit::ensure_one_writer(requests)?;
+    let writes = audit::ensure_one_writer(requests, 1)?;
     let handovers = audit::handovers(requests);
     let longest = |gaps: Vec<TimeDelta>| gaps.into_iter().max().unwrap_or_default();
     let silent = longest(handovers.iter().map(|it| it.first - it.last).collect());

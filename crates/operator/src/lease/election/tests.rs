@@ -132,6 +132,24 @@ async fn each_bucket_has_a_lease_and_its_own_permit() {
 }
 
 #[tokio::test]
+async fn a_copy_that_comes_later_is_given_its_share() {
+    let (api, clock) = (api_server().await, Clock::start());
+    let held = |leases: &Leases| leases.changes().borrow().iter().filter(|held| **held).count();
+    let first = leases(&api, "first", 4, clock);
+    until("all Leases", || held(&first) == 4).await;
+    let second = leases(&api, "second", 4, clock);
+    until("half of them", || held(&first) == 2 && held(&second) == 2).await;
+    let wishes = api.received(|request| {
+        let wish = &request.body["metadata"]["annotations"]["llmautoscaler.io/wanted-by"];
+        wish.as_str().is_some_and(|identity| identity.starts_with("second_"))
+    });
+    let is_gift = |write: &&Received| write.body["spec"]["holderIdentity"] == "";
+    let gifts = wishes.iter().filter(is_gift).count();
+    assert!(gifts >= 2, "{gifts} of {}", wishes.len());
+    assert!(wishes.iter().all(|write| write.method == "PUT"));
+}
+
+#[tokio::test]
 async fn a_single_copy_holds_everything_without_asking() {
     let leases = Leases::solo();
     assert!(leases.holds("team") && leases.holder("team").is_none());

@@ -1,9 +1,18 @@
 use chrono::{DateTime, TimeDelta};
 
 use super::*;
+use crate::lease::steps::Evening;
+
+mod handover;
 
 const DURATION: Duration = Duration::from_secs(15);
-const AROUND: Surroundings = Surroundings { held: 0, is_watched: false, is_layout_own: true };
+const AROUND: Surroundings = Surroundings {
+    held: 0,
+    is_watched: false,
+    is_layout_own: true,
+    evening: Evening::Nothing,
+    is_idle: true,
+};
 
 /// Reads clocks that are right, after so many milliseconds.
 fn at(millis: u64) -> Readings {
@@ -240,10 +249,10 @@ fn a_release_is_written_once_and_only_if_writes_were_permitted() {
 #[test]
 fn a_copy_lets_others_go_first_for_each_lease_that_it_holds() {
     // the Leases held, the wait in milliseconds
-    for (held, expected) in [(0, 0), (1, 600), (3, 800), (64, 800)] {
-        let around = Surroundings { held, ..AROUND };
+    for (held, expected) in [(0, 0), (1, 537), (4, 650), (64, 800)] {
+        let around = Surroundings { held, is_watched: true, ..AROUND };
         for there in [None, Some(record("", 7))] {
-            let mut elector = self::elector(1, true);
+            let mut elector = self::elector(8, true);
             finds(&mut elector, 0, there);
             match elector.step(at(10), around) {
                 Step::Wait(wait) => assert_eq!(wait.as_millis(), expected),

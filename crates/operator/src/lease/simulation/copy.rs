@@ -4,15 +4,27 @@ use std::time::Duration;
 
 use super::{
     clocks::Clocks,
-    plan::{CopyPlan, Fault, NAMESPACES},
+    plan::{CopyPlan, Fault, NAMESPACES, Version},
     server::name,
 };
 use crate::lease::{
     board::Board,
     bucket::bucket,
     elector::Elector,
-    steps::{Answer, Call, Request, Settings, Step},
+    steps::{Answer, Call, Evening, Request, Settings, Step},
 };
+
+/// A write without an answer so far.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Unanswered {
+    pub id: u64,
+    pub namespace: usize,
+    /// The time at which it was sent.
+    pub sent: u64,
+}
+
+/// What a watch has told: a version of the Lease; `None` if the election is to look anyway.
+pub(super) type Nudge = Option<String>;
 
 /// One copy of the operator.
 #[derive(Debug)]
@@ -23,8 +35,8 @@ pub(super) struct Copy {
     pub start: u32,
     /// Everything that the process does waits until then.
     pub paused_until: u64,
-    /// The writes without an answer so far, and the times at which they were sent.
-    pub unanswered: Vec<(u64, u64)>,
+    /// The writes without an answer so far.
+    pub unanswered: Vec<Unanswered>,
     pub is_ending: bool,
     pub is_watched: bool,
     pub buckets: usize,
@@ -36,8 +48,9 @@ pub(super) struct Copy {
     pub turns: Vec<u64>,
     /// The election waits, and does not call.
     pub is_waiting: Vec<bool>,
-    /// It was nudged during a call.
-    pub is_nudged: Vec<bool>,
+    /// The nudges during calls.
+    pub nudges: Vec<Option<Nudge>>,
+    pub version: Version,
     fault: Fault,
     number: usize,
     duration: Duration,
@@ -45,7 +58,7 @@ pub(super) struct Copy {
 
 impl Copy {
     pub(super) fn new(number: usize, plan: CopyPlan, duration: Duration, fault: Fault) -> Self {
-        let CopyPlan { mut clocks, buckets, is_watched } = plan;
+        let CopyPlan { mut clocks, buckets, is_watched, version } = plan;
         clocks.ignores_wall = fault == Fault::NoWallClock;
         clocks.sums_up = fault == Fault::ClockSetBackRevives;
         Self {
@@ -59,10 +72,11 @@ impl Copy {
             buckets,
             bucket_of: (0..NAMESPACES).map(|space| bucket(&name(space), buckets)).collect(),
             electors: Vec::new(),
-            board: Board::new(buckets, duration),
+            board: Board::new(String::new(), buckets, duration),
             turns: vec![0; buckets],
             is_waiting: vec![false; buckets],
-            is_nudged: vec![false; buckets],
+            nudges: vec![None; buckets],
+            version,
             fault,
             number,
             duration,
@@ -76,8 +90,11 @@ impl Copy {
         self.start += 1;
         self.unanswered.clear();
         self.is_waiting.fill(false);
-        self.is_nudged.fill(false);
-        self.board = Board::new(self.buckets, self.duration);
+        self.nudges.fill(None);
+        self.board = Board::new(self.identity(), self.buckets, self.duration);
+        if self.fault == Fault::GivenToAndFro {
+            self.board.even_out_by_one();
+        }
         let settings = |bucket| Settings {
             me: self.identity(),
             duration: self.duration,
@@ -91,16 +108,47 @@ impl Copy {
         format!("{}-{}", self.number, self.start)
     }
 
-    pub(super) fn step(&mut self, bucket: usize, time: u64) -> Step {
+    pub(super) fn step(&mut self, bucket: usize, time: u64, longest_way: u64) -> Step {
         let now = self.clocks.read(time);
-        let around = self.board.surroundings(self.is_watched);
+        let mut around = self.board.surroundings(bucket, self.is_watched, now);
+        around.is_idle =
+            self.fault == Fault::GivenTooEarly || self.is_idle(bucket, time, longest_way);
+        if self.version == Version::WithoutWishes {
+            around.evening = Evening::Nothing;
+        }
         let elector = &mut self.electors[bucket];
         match self.fault {
             Fault::BelievesRenewTime => elector.believe_renew_time(now),
             Fault::NoQuarantine => elector.skip_quarantine(),
             _ => {}
         }
-        elector.step(now, around)
+        let (renewed, known) = (elector.renewed(), elector.record().cloned());
+        let mut step = self.board.step(bucket, elector, around, now);
+        if self.fault == Fault::PermitOutlivesTheGift {
+            elector.revive(renewed);
+            self.board.record(bucket, elector, now);
+            self.board.permit(bucket).set_closed(false);
+        }
+        if let Step::Call(request) = &mut step
+            && let Call::Update(record) = &mut request.call
+            && self.version == Version::WithoutWishes
+        {
+            // It keeps the annotation, as those of others.
+            record.wanted_by = known.and_then(|record| record.wanted_by);
+        }
+        self.board.refresh(now);
+        step
+    }
+
+    /// Tells an election what a watch has told. Returns true if it is news.
+    pub(super) fn nudge(&mut self, bucket: usize, nudge: &Nudge) -> bool {
+        let elector = &mut self.electors[bucket];
+        let known = elector.record().map(|record| &record.version);
+        let is_news = known.is_none() || nudge.as_ref() != known;
+        if is_news {
+            elector.nudge();
+        }
+        is_news
     }
 
     /// Takes an answer. Returns true if the other elections are to look at once.
@@ -123,7 +171,7 @@ impl Copy {
             request.sent = now;
         }
         self.electors[bucket].answer(&request, answer, now);
-        let is_news = self.board.record(bucket, &self.electors[bucket]);
+        let is_news = self.board.record(bucket, &self.electors[bucket], now);
         self.board.refresh(now);
         is_news
     }
@@ -146,7 +194,14 @@ impl Copy {
 
     /// Forgets the writes that have been on their way for so long that they count no more.
     pub(super) fn has_unanswered(&mut self, time: u64, longest: u64) -> bool {
-        self.unanswered.retain(|(_, sent)| time < sent + longest);
+        self.unanswered.retain(|write| time < write.sent + longest);
         !self.unanswered.is_empty()
+    }
+
+    /// Returns true if no write of a bucket is on its way.
+    fn is_idle(&mut self, bucket: usize, time: u64, longest: u64) -> bool {
+        let is_of = |write: &Unanswered| self.bucket_of[write.namespace] == bucket;
+        self.unanswered.retain(|write| time < write.sent + longest);
+        !self.unanswered.iter().any(is_of)
     }
 }

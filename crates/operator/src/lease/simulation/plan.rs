@@ -9,6 +9,8 @@ pub(super) const SECOND: u64 = 1_000_000;
 const MILLI: u64 = 1_000;
 /// The number of namespaces.
 pub(super) const NAMESPACES: usize = 4;
+/// The most buckets of a copy.
+pub(super) const MOST_BUCKETS: usize = 6;
 
 /// A fault that is put in on purpose.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,10 +37,16 @@ pub(super) enum Fault {
     ClockSetBackRevives,
     /// A renewal without an answer counts.
     AmbiguousCounts,
+    /// Leases are given to other copies while writes are in flight.
+    GivenTooEarly,
+    /// A Lease is given to another copy, and the permit goes on.
+    PermitOutlivesTheGift,
+    /// A Lease is given to a copy that holds one fewer.
+    GivenToAndFro,
 }
 
 impl Fault {
-    pub(super) const ALL: [Self; 10] = [
+    pub(super) const ALL: [Self; 13] = [
         Self::CountedFromTheAnswer,
         Self::BelievesRenewTime,
         Self::NoVersion,
@@ -49,6 +57,9 @@ impl Fault {
         Self::NoWallClock,
         Self::ClockSetBackRevives,
         Self::AmbiguousCounts,
+        Self::GivenTooEarly,
+        Self::PermitOutlivesTheGift,
+        Self::GivenToAndFro,
     ];
 }
 
@@ -94,6 +105,14 @@ pub(super) struct Weather {
     pub delay: u64,
 }
 
+/// The version of a copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Version {
+    Newest,
+    /// An older one, which keeps the wish of a Lease as the annotation of others.
+    WithoutWishes,
+}
+
 /// One copy of the operator.
 #[derive(Clone, Debug)]
 pub(super) struct CopyPlan {
@@ -101,6 +120,7 @@ pub(super) struct CopyPlan {
     pub buckets: usize,
     /// It has a watch, which tells of changes.
     pub is_watched: bool,
+    pub version: Version,
 }
 
 /// All that happens in a simulation.
@@ -119,6 +139,10 @@ pub(super) struct Plan {
     pub calm_from: u64,
     /// The time from then in which all buckets get a holder.
     pub recovery: u64,
+    /// The time after that in which the shares of the copies become even.
+    pub evening: u64,
+    /// The time after that in which no Lease changes hands.
+    pub stillness: u64,
     /// The time between two writes of a copy to a namespace, at most.
     pub write_every: u64,
     /// The probability that a copy stands still between the decision on a call and its sending.
@@ -136,6 +160,9 @@ impl Plan {
         let is_odd = rng.f64() < 0.3;
         if is_odd && rng.bool() {
             plan.copies.iter_mut().for_each(|copy| copy.buckets = rng.usize(1..4));
+        }
+        for copy in &mut plan.copies {
+            copy.version = if rng.f64() < 0.1 { Version::WithoutWishes } else { Version::Newest };
         }
         plan.pause_at_send = if rng.f64() < 0.3 { 0.02 } else { 0.0 };
         for copy in 0..copies {
@@ -157,6 +184,23 @@ impl Plan {
         // go first; all of it comes twice where the number of buckets changes.
         let durations = if is_odd { 4 } else { 2 };
         plan.recovery = duration * durations * 102 / 100 + 2 * SECOND + duration / 3;
+        // A copy that was killed may start three durations after the troubles, and takes part for
+        // two more before it wishes.
+        if rng.f64() < 0.4 {
+            (plan.evening, plan.stillness) = (duration * 6, duration * 3);
+        }
+        plan
+    }
+
+    /// Troubles, and Leases that are deleted again and again.
+    pub(super) fn deletions(seed: u64) -> Self {
+        let (mut plan, rng) = (Self::trouble(seed), &mut Rng::with_seed(seed ^ 0xde1));
+        for _ in 0..12 {
+            let deletion = Trouble::Delete(rng.usize(0..2));
+            plan.troubles.push((rng.u64(0..plan.calm_from), deletion));
+        }
+        plan.recovery *= 2;
+        (plan.evening, plan.stillness) = (0, 0);
         plan
     }
 
@@ -176,7 +220,36 @@ impl Plan {
         let mut plan = Self::base(seed, rng);
         plan.start_all();
         plan.calm_from = plan.duration * 3;
-        plan.recovery = plan.duration * 10;
+        (plan.recovery, plan.evening) = (plan.duration, plan.duration);
+        plan.stillness = plan.duration * 5;
+        plan
+    }
+
+    /// A copy starts when the others have divided the buckets among themselves.
+    pub(super) fn newcomer(seed: u64) -> Self {
+        let rng = &mut Rng::with_seed(seed);
+        let mut plan = Self::base(seed, rng);
+        let buckets = rng.usize(2..=MOST_BUCKETS);
+        plan.copies.iter_mut().for_each(|copy| copy.buckets = buckets);
+        plan.start_all();
+        plan.calm_from = plan.duration * 6 + rng.u64(0..plan.duration);
+        if let Some((at, _)) = plan.troubles.last_mut() {
+            *at = plan.calm_from;
+        }
+        (plan.evening, plan.stillness) = (plan.duration * 4, plan.duration * 5);
+        plan
+    }
+
+    /// A holder is killed while a copy that has come gets its share.
+    pub(super) fn kill_among_several(seed: u64) -> Self {
+        let mut plan = Self::newcomer(seed);
+        let rng = &mut Rng::with_seed(seed ^ 0x0c1);
+        let killed = plan.calm_from + plan.duration * 2 + rng.u64(0..plan.duration);
+        plan.troubles.push((killed, Trouble::KillHolder));
+        plan.copies.iter_mut().for_each(|copy| copy.clocks.rate = 1.0);
+        plan.slow_writes = 0.0;
+        plan.calm_from = killed;
+        (plan.recovery, plan.evening) = (plan.duration * 3, plan.duration * 4);
         plan
     }
 
@@ -202,13 +275,14 @@ impl Plan {
 
     fn base(seed: u64, rng: &mut Rng) -> Self {
         let duration = [2, 2, 2, 5, 5, 15][rng.usize(0..6)] * SECOND;
-        let (count, buckets, is_watched) = (rng.usize(2..4), rng.usize(1..4), rng.bool());
+        let (count, is_watched) = (rng.usize(2..4), rng.bool());
+        let buckets = if rng.bool() { rng.usize(1..4) } else { rng.usize(2..=MOST_BUCKETS) };
         let rate = |rng: &mut Rng| 0.99 + rng.f64() / 50.0;
         let mut copy = || {
             let (rate, wall_rate) = (rate(rng), rate(rng));
             let offset = rng.i64(-3_600_000_000..3_600_000_000);
             let clocks = Clocks { rate, wall_rate, offset, ..Clocks::default() };
-            CopyPlan { clocks, buckets, is_watched }
+            CopyPlan { clocks, buckets, is_watched, version: Version::Newest }
         };
         let copies = (0..count).map(|_| copy()).collect();
         Self {
@@ -221,6 +295,8 @@ impl Plan {
             weather: Vec::new(),
             calm_from: 0,
             recovery: 0,
+            evening: 0,
+            stillness: 0,
             write_every: duration / 5,
             pause_at_send: 0.0,
         }
@@ -236,8 +312,8 @@ impl Plan {
             3..=5 => Trouble::Pause { copy, until, is_suspended: false },
             6 => Trouble::Pause { copy, until, is_suspended: true },
             7 => Trouble::ClockSet { copy, by: rng.i64(-30..30) * 1_000_000 },
-            8 if is_odd => Trouble::Delete(rng.usize(0..3)),
-            _ => Trouble::Label(rng.usize(0..3)),
+            8 if is_odd => Trouble::Delete(rng.usize(0..MOST_BUCKETS)),
+            _ => Trouble::Label(rng.usize(0..MOST_BUCKETS)),
         };
         self.troubles.push((at, trouble));
         if matches!(trouble, Trouble::Kill(_) | Trouble::Release(_)) {

@@ -2,14 +2,17 @@
 
 mod invariants;
 mod network;
+mod outcome;
 
 use std::{collections::BTreeMap, env, time::Duration};
 
 use fastrand::Rng;
 
+pub(super) use outcome::Outcome;
+
 use super::{
-    copy::Copy,
-    plan::{Fault, NAMESPACES, Plan, Trouble},
+    copy::{Copy, Nudge},
+    plan::{Fault, MOST_BUCKETS, NAMESPACES, Plan, Trouble},
     server::Server,
 };
 use crate::lease::steps::{Answer, Request, Step};
@@ -17,27 +20,12 @@ use crate::lease::steps::{Answer, Request, Step};
 const MILLI: u64 = 1_000;
 const GUARD: u64 = 250 * MILLI;
 
-/// The end of a simulation.
-#[derive(Debug, Default)]
-pub(super) struct Outcome {
-    /// An invariant that did not hold.
-    pub violation: Option<String>,
-    /// What happened, in the order of time; empty unless asked for.
-    pub trace: Vec<String>,
-    /// The writes that were accepted.
-    pub accepted: usize,
-    /// The number of times that a Lease got another holder.
-    pub taken: usize,
-    /// The accepted writes that were on their way for longer than a permit allows for.
-    pub late_writes: usize,
-    /// The most buckets that one copy held at the end.
-    pub most_held: usize,
-    /// The time without a holder after a kill or a release.
-    pub gap: Option<u64>,
-}
+/// A check at the end of a phase.
+type Check = fn(&mut World);
 
 /// Something that a process does.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "most of them are calls")]
 enum Act {
     Step {
         bucket: usize,
@@ -56,6 +44,7 @@ enum Act {
     },
     Nudge {
         bucket: usize,
+        nudge: Nudge,
     },
     Guard,
     Decide {
@@ -76,6 +65,7 @@ enum Act {
 }
 
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "most of them are calls")]
 enum Event {
     Trouble(Trouble),
     Resume(usize),
@@ -97,6 +87,14 @@ pub(super) struct World {
     is_traced: bool,
     /// The time since which a holder is missing on purpose.
     gap_since: Option<u64>,
+    /// The time since which each namespace has had no writer.
+    unserved_since: [Option<u64>; NAMESPACES],
+    /// The troubles have been over for long enough for each namespace to have a writer.
+    has_recovered: bool,
+    /// The number of times that a Lease got another holder, until the latest check.
+    taken_before: usize,
+    /// That number at the end of the troubles.
+    taken_at_calm: usize,
 }
 
 impl World {
@@ -106,7 +104,7 @@ impl World {
         let duration = Duration::from_micros(plan.duration);
         let copies = plan.copies.iter().cloned().enumerate();
         let copies = copies.map(|(number, copy)| Copy::new(number, copy, duration, plan.fault));
-        let mut server = Server::new(3, NAMESPACES);
+        let mut server = Server::new(MOST_BUCKETS, NAMESPACES);
         server.ignores_versions = plan.fault == Fault::NoVersion;
         server.ignores_uids = plan.fault == Fault::NoUid;
         let mut world = Self {
@@ -119,6 +117,10 @@ impl World {
             outcome: Outcome::default(),
             is_traced: env::var("LEASE_SEED").is_ok(),
             gap_since: None,
+            unserved_since: [None; NAMESPACES],
+            has_recovered: false,
+            taken_before: 0,
+            taken_at_calm: 0,
             plan,
         };
         for (at, trouble) in world.plan.troubles.clone() {
@@ -134,11 +136,35 @@ impl World {
     }
 
     pub(super) fn run(mut self) -> Outcome {
-        let recovered = self.plan.calm_from + self.plan.recovery;
-        while let Some(((time, _), event)) = self.events.pop_first() {
-            if time > recovered {
+        let Plan { calm_from, recovery, evening, stillness, .. } = self.plan;
+        let phases: [(u64, Check); 4] = [
+            (calm_from, Self::begin_calm),
+            (recovery, Self::check_recovery),
+            (evening, Self::check_shares),
+            (stillness, Self::check_stillness),
+        ];
+        let mut end = 0;
+        for (time, check) in phases {
+            end += time;
+            self.run_until(end);
+            if self.outcome.violation.is_some() {
                 break;
             }
+            self.time = end;
+            check(&mut self);
+        }
+        let held = |copy: &Copy| copy.board.held().iter().filter(|held| **held).count();
+        self.outcome.held = self.copies.iter().map(held).collect();
+        self.outcome.taken = self.server.taken;
+        self.outcome
+    }
+
+    fn run_until(&mut self, end: u64) {
+        while self.outcome.violation.is_none()
+            && let Some(first) = self.events.first_entry()
+            && first.key().0 <= end
+        {
+            let ((time, _), event) = first.remove_entry();
             self.time = time;
             // A copy begins to believe that it may write at these events only.
             let may_begin = matches!(
@@ -151,18 +177,7 @@ impl World {
             if may_begin {
                 self.check_writers();
             }
-            if self.outcome.violation.is_some() {
-                break;
-            }
         }
-        if self.outcome.violation.is_none() {
-            self.time = recovered;
-            self.check_recovery();
-        }
-        self.outcome.taken = self.server.taken;
-        let held = |copy: &Copy| copy.board.held().iter().filter(|held| **held).count();
-        self.outcome.most_held = self.copies.iter().map(held).max().unwrap_or(0);
-        self.outcome
     }
 
     fn push(&mut self, at: u64, event: Event) {
@@ -304,19 +319,19 @@ impl World {
                 if self.copies[copy].turns[bucket] == turn {
                     self.trace(|| format!("{copy} has {answer:?}"));
                     if self.copies[copy].answer(bucket, &request, answer, time) {
-                        (1..self.copies[copy].buckets)
-                            .for_each(|bucket| self.act(time, copy, Act::Nudge { bucket }));
+                        (1..self.copies[copy].buckets).for_each(|bucket| {
+                            self.act(time, copy, Act::Nudge { bucket, nudge: None });
+                        });
                     }
                     self.step(copy, bucket);
                 }
             }
-            Act::Nudge { bucket } => {
+            Act::Nudge { bucket, nudge } => {
                 // A nudge during a call is kept until the next wait.
                 let process = &mut self.copies[copy];
                 if bucket < process.buckets && !process.is_waiting[bucket] {
-                    process.is_nudged[bucket] = true;
-                } else if bucket < process.buckets {
-                    process.electors[bucket].nudge();
+                    process.nudges[bucket] = Some(nudge);
+                } else if bucket < process.buckets && process.nudge(bucket, &nudge) {
                     self.step(copy, bucket);
                 }
             }
@@ -336,7 +351,7 @@ impl World {
             }
             Act::Write { namespace, version } => self.write(copy, namespace, version),
             Act::Written { id } => {
-                self.copies[copy].unanswered.retain(|(other, _)| *other != id);
+                self.copies[copy].unanswered.retain(|write| write.id != id);
             }
             Act::GiveUp { since } => self.give_up(copy, since),
             Act::Exit => self.kill(copy),
@@ -345,14 +360,17 @@ impl World {
 
     /// Does the next thing of an election. A wait that a nudge has ended goes on by a new one.
     fn step(&mut self, copy: usize, bucket: usize) {
+        let longest_way = self.longest_way();
         let process = &mut self.copies[copy];
-        let step = process.step(bucket, self.time);
+        let step = process.step(bucket, self.time, longest_way);
         process.turns[bucket] += 1;
         let turn = process.turns[bucket];
         process.is_waiting[bucket] = matches!(step, Step::Wait(_));
         match step {
-            Step::Wait(_) if std::mem::take(&mut process.is_nudged[bucket]) => {
-                process.electors[bucket].nudge();
+            Step::Wait(_)
+                if let Some(nudge) = process.nudges[bucket].take()
+                    && process.nudge(bucket, &nudge) =>
+            {
                 self.act(self.time, copy, Act::Step { bucket, turn });
             }
             Step::Wait(wait) => {

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::{Act, Event, MILLI, World};
 use crate::lease::{
-    simulation::plan::{Fault, Weather},
+    simulation::{
+        copy::Unanswered,
+        plan::{Fault, Weather},
+    },
     steps::{Answer, Call, Request},
 };
 
@@ -73,11 +76,13 @@ impl World {
 
     /// Tells the watches of a change.
     pub(super) fn tell(&mut self, bucket: usize) {
+        let nudge = self.server.leases[bucket].as_ref().map(|record| record.version.clone());
         for copy in 0..self.copies.len() {
             if self.copies[copy].is_watched
                 && let Some(way) = self.way(copy, false)
             {
-                self.act(self.time + way, copy, Act::Nudge { bucket });
+                let nudge = nudge.clone();
+                self.act(self.time + way, copy, Act::Nudge { bucket, nudge });
             }
         }
     }
@@ -96,7 +101,7 @@ impl World {
         }
         self.number += 1;
         let id = self.number;
-        self.copies[copy].unanswered.push((id, time));
+        self.copies[copy].unanswered.push(Unanswered { id, namespace, sent: time });
         let is_slow = self.rng.f64() < self.plan.slow_writes;
         let slow = self.rng.u64(0..self.longest_way() - 20 * MILLI);
         let Some(way) = self.way(copy, true) else { return };
