@@ -34,8 +34,8 @@ use crate::{
     cluster::with_cluster,
 };
 
-/// The allocator. That of glibc keeps much of what has been freed, and that of musl has one lock for
-/// all threads (docs/performance.md has the figures).
+/// The allocator. That of glibc keeps much of what has been freed, and that of musl has one lock
+/// for all threads (docs/performance.md has the figures).
 #[cfg(target_os = "linux")]
 #[global_allocator]
 static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
