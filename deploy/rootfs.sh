@@ -6,8 +6,8 @@
 #   deploy/rootfs.sh arm64 FOLDER
 #
 # Two builds of a commit have the same content, wherever the folders are: paths in the binary are
-# replaced, and the linker is that of the Rust toolchain. It needs rustup, and a C compiler with
-# musl's headers for the C code of two packages. See docs/release.md.
+# replaced, and the linker is that of the Rust toolchain. It needs rustup, make, and a C
+# compiler with musl's headers for the C code of two packages. See docs/release.md.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
@@ -25,8 +25,8 @@ sep=$'\x1f'
 
 # Compilers and their headers, as Debian and Alpine have them.
 case $arch in
-    amd64) cpu=x86_64 packages=musl-tools ;;
-    arm64) cpu=aarch64 packages="gcc-aarch64-linux-gnu and musl-dev:arm64" ;;
+    amd64) cpu=x86_64 packages=musl-tools lg_page=12 ;;
+    arm64) cpu=aarch64 packages="gcc-aarch64-linux-gnu and musl-dev:arm64" lg_page=16 ;;
     *) die "no image is made for $arch: amd64 and arm64 are there" ;;
 esac
 triple=$cpu-unknown-linux-musl
@@ -46,9 +46,10 @@ export "CFLAGS_$variable=-ffile-prefix-map=$cargo_home=/cargo -ffile-prefix-map=
 export "CARGO_TARGET_${variable^^}_LINKER=rust-lld"
 export CARGO_ENCODED_RUSTFLAGS="--remap-path-prefix=$root=/llm-autoscaler$sep--remap-path-prefix=$target=/target$sep--remap-path-prefix=$cargo_home=/cargo"
 export CARGO_INCREMENTAL=0
-# The date in a message of mimalloc. It is always the same one, since Cargo builds all C code again,
-# and what depends on it, where the variable has changed.
-export SOURCE_DATE_EPOCH=0
+# The pages and addresses that the allocator reckons with, which its build would ask this machine
+# for. Kernels for arm64 have pages of 4, 16 or 64 KiB, and it has to reckon with the largest.
+export JEMALLOC_SYS_WITH_LG_PAGE=$lg_page JEMALLOC_SYS_WITH_LG_VADDR=48
+command -v make >/dev/null || die "there is no 'make' in PATH, which the allocator is built by"
 unset RUSTFLAGS CFLAGS
 say "building for $triple"
 "${CARGO:-cargo}" build --locked --release --target "$triple" -p llm-autoscaler >&2 || die "the binary could not be built; the reason is above"

@@ -34,11 +34,11 @@ use crate::{
     cluster::with_cluster,
 };
 
-/// The allocator of the static binary, because that of musl has one lock for all threads
-/// (docs/performance.md has the figures).
-#[cfg(target_env = "musl")]
+/// The allocator. That of glibc keeps much of what has been freed, and that of musl has one lock
+/// for all threads (docs/performance.md has the figures).
+#[cfg(target_os = "linux")]
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 fn main() -> ExitCode {
     let result = match Args::parse().command {

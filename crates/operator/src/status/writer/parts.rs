@@ -88,8 +88,8 @@ pub(super) fn urgent(status: &LLMAutoscalerStatus) -> u64 {
 }
 
 /// Returns the hash of the parts that are written a few seconds after they change: reasons and
-/// rules, and the number of replicas that are billed, since only that tells after a restart how many
-/// have gone.
+/// rules, and the number of replicas that are billed, since only that tells after a restart how
+/// many have gone.
 pub(super) fn reasons(status: &LLMAutoscalerStatus) -> u64 {
     let conditions: Vec<_> =
         status.conditions.iter().map(|c| (&c.type_, &c.status, &c.reason)).collect();
