@@ -2,9 +2,12 @@
 //! write.
 
 use anyhow::{Context, Result};
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{
+    api::core::v1::{ConfigMap, Pod},
+    apimachinery::pkg::apis::meta::v1::OwnerReference,
+};
 use kube::{
-    Api,
+    Api, Resource,
     api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
 };
 use llm_autoscaler_e2e::{SOON, Stage};
@@ -105,10 +108,12 @@ impl Kind {
         .await
     }
 
-    /// Creates an object of this size with as many pods, and its autoscaler.
+    /// Creates an object of this size with as many pods, and its autoscaler. It has an owner, so
+    /// that its metadata is read: that of an object without any is known by the watch.
     pub(crate) async fn create(&self, stage: &Stage, size: i64, spec: Value) -> Result<()> {
         let mut object = DynamicObject::new(self.plural, &self.resource());
         object.data = json!({"spec": {"replicas": size}});
+        object.metadata.owner_references = Some(vec![self.create_owner(stage).await?]);
         let created = self.api(stage).create(&PostParams::default(), &object).await;
         created.with_context(|| format!("creating the {}", self.name))?;
         let selector = format!("app={}", self.plural);
@@ -124,6 +129,14 @@ impl Kind {
             all[field] = value.clone();
         }
         stage.autoscaler(self.plural, all).await
+    }
+
+    /// Creates the owner of an object, which does not control it.
+    async fn create_owner(&self, stage: &Stage) -> Result<OwnerReference> {
+        let map = json!({"metadata": {"name": self.plural}});
+        let map: ConfigMap = serde_json::from_value(map)?;
+        let created: ConfigMap = stage.api().create(&PostParams::default(), &map).await?;
+        created.owner_ref(&()).context("an object that was created has a UID")
     }
 
     async fn create_pod(&self, stage: &Stage, ordinal: i64) -> Result<()> {
