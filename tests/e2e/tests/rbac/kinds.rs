@@ -74,6 +74,13 @@ pub(crate) const ROLE_SCALER: Kind = kind(
 pub(crate) const INSTANCES: Kind =
     kind(["workloads.x-k8s.io", "v1alpha2", "RoleInstanceSet", "roleinstancesets"], "app");
 
+/// Creates the owner of an object, which does not control it.
+pub(crate) async fn create_owner(stage: &Stage, name: &str) -> Result<OwnerReference> {
+    let map: ConfigMap = serde_json::from_value(json!({"metadata": {"name": name}}))?;
+    let created: ConfigMap = stage.api().create(&PostParams::default(), &map).await?;
+    created.owner_ref(&()).context("an object that was created has a UID")
+}
+
 impl Kind {
     /// Installs a CRD with a scale.
     pub(crate) async fn install(&self, stage: &Stage) -> Result<()> {
@@ -113,7 +120,7 @@ impl Kind {
     pub(crate) async fn create(&self, stage: &Stage, size: i64, spec: Value) -> Result<()> {
         let mut object = DynamicObject::new(self.plural, &self.resource());
         object.data = json!({"spec": {"replicas": size}});
-        object.metadata.owner_references = Some(vec![self.create_owner(stage).await?]);
+        object.metadata.owner_references = Some(vec![create_owner(stage, self.plural).await?]);
         let created = self.api(stage).create(&PostParams::default(), &object).await;
         created.with_context(|| format!("creating the {}", self.name))?;
         let selector = format!("app={}", self.plural);
@@ -129,14 +136,6 @@ impl Kind {
             all[field] = value.clone();
         }
         stage.autoscaler(self.plural, all).await
-    }
-
-    /// Creates the owner of an object, which does not control it.
-    async fn create_owner(&self, stage: &Stage) -> Result<OwnerReference> {
-        let map = json!({"metadata": {"name": self.plural}});
-        let map: ConfigMap = serde_json::from_value(map)?;
-        let created: ConfigMap = stage.api().create(&PostParams::default(), &map).await?;
-        created.owner_ref(&()).context("an object that was created has a UID")
     }
 
     async fn create_pod(&self, stage: &Stage, ordinal: i64) -> Result<()> {

@@ -2,12 +2,12 @@
 
 use anyhow::{Context, Result};
 use k8s_openapi::api::{
-    apps::v1::Deployment,
+    apps::v1::{Deployment, StatefulSet},
     core::v1::{ConfigMap, Pod, Secret},
 };
 use kube::{
     ResourceExt,
-    api::{ListParams, PostParams},
+    api::{ListParams, Patch, PatchParams, PostParams},
 };
 use llm_autoscaler_e2e::{
     SOON, Stage, claims, gated,
@@ -16,7 +16,7 @@ use llm_autoscaler_e2e::{
 use llm_autoscaler_testbed::{Page, http_client, rbg::Kind as Rbg, wait};
 use serde_json::{Value, json};
 
-use crate::kinds::{INSTANCES, KINDS, ROLE_SCALER};
+use crate::kinds::{INSTANCES, KINDS, ROLE_SCALER, create_owner};
 
 /// The load of a pod by which every target has three replicas.
 const HIGH: Page = Page::Vllm { running: 0, waiting: 30, kv: 0.1 };
@@ -67,6 +67,9 @@ impl<'a> World<'a> {
     async fn create_sets(&self) -> Result<()> {
         let stage = self.stage;
         stage.create_engine("plain", 1).await?;
+        let owner = json!({"metadata": {"ownerReferences": [create_owner(stage, "plain").await?]}});
+        let owned = Patch::Merge(owner);
+        stage.api::<StatefulSet>().patch("plain", &PatchParams::default(), &owned).await?;
         stage.autoscaler("plain", json!({"behavior": without_window()})).await?;
         gated::create(stage, "gated", 1, 30).await?;
         gated::autoscaler(stage, "gated", 60, json!({})).await?;
@@ -76,7 +79,10 @@ impl<'a> World<'a> {
         let gates = json!([{"conditionType": gated::GATE}]);
         let spec = json!({"containers": [container], "readinessGates": gates});
         let deployment = json!({
-            "metadata": {"name": "deployment"},
+            "metadata": {
+                "name": "deployment",
+                "ownerReferences": [create_owner(stage, "deployment").await?],
+            },
             "spec": {
                 "replicas": 1, "selector": {"matchLabels": labels},
                 "template": {"metadata": {"labels": labels}, "spec": spec},
