@@ -145,6 +145,9 @@ mod tests {
             (spec(), json!({"containerStatuses": [waiting("ErrImagePull")]})),
             (spec(), json!({"conditions": [condition("PodScheduled", "False")]})),
             (spec(), json!({"conditions": [condition("Ready", "True")]})),
+            // One such pod must not end the watch of all others.
+            (spec(), json!({"conditions": [{"type": "Ready"}, {"status": null}]})),
+            (spec(), json!({"containerStatuses": [{"restartCount": null}, {}]})),
         ];
         for (spec, status) in table {
             let metadata = json!({"name": "a", "namespace": "ns", "uid": "u"});

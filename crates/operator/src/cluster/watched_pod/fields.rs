@@ -37,12 +37,12 @@ pub(super) struct Status {
     resource_claim_statuses: Option<Vec<core::PodResourceClaimStatus>>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", default)]
 struct Condition {
     #[serde(rename = "type")]
-    type_: String,
-    status: String,
+    type_: Option<String>,
+    status: Option<String>,
     reason: Option<String>,
     last_transition_time: Option<Time>,
 }
@@ -50,7 +50,7 @@ struct Condition {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase", default)]
 struct ContainerStatus {
-    restart_count: i32,
+    restart_count: Option<i32>,
     state: Option<core::ContainerState>,
 }
 
@@ -94,12 +94,13 @@ impl From<Status> for core::PodStatus {
 
 impl From<Condition> for core::PodCondition {
     fn from(Condition { type_, status, reason, last_transition_time }: Condition) -> Self {
+        let (type_, status) = (type_.unwrap_or_default(), status.unwrap_or_default());
         Self { type_, status, reason, last_transition_time, ..Self::default() }
     }
 }
 
 impl From<ContainerStatus> for core::ContainerStatus {
     fn from(ContainerStatus { restart_count, state }: ContainerStatus) -> Self {
-        Self { restart_count, state, ..Self::default() }
+        Self { restart_count: restart_count.unwrap_or_default(), state, ..Self::default() }
     }
 }
