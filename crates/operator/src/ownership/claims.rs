@@ -88,19 +88,24 @@ struct Register {
     /// True once all autoscalers that existed when the operator started are registered.
     is_complete: bool,
     namespaces: HashMap<String, NamespaceClaims>,
-    /// The number of changes so far.
-    changes: u64,
 }
 
 /// The claims of one namespace.
 #[derive(Debug, Default)]
 struct NamespaceClaims {
     claims: BTreeMap<Claimant, Claim>,
-    /// The number of the latest change, counted over all namespaces from 1.
+    /// The number of changes since the first claim, which is the first of them.
     version: u64,
     /// Notified at each change that may settle an ownership in this namespace, and not of others:
     /// while ten thousand autoscalers begin, most of them wait, and each claim would wake them all.
     changed: Arc<Notify>,
+}
+
+impl NamespaceClaims {
+    fn record_change(&mut self) {
+        self.version += 1;
+        self.changed.notify_waiters();
+    }
 }
 
 impl Register {
@@ -108,18 +113,14 @@ impl Register {
         let namespace = self.namespaces.entry(claimant.namespace.clone()).or_default();
         let before = namespace.claims.insert(claimant.clone(), claim.clone());
         if before != Some(claim) {
-            self.changes += 1;
-            namespace.version = self.changes;
-            namespace.changed.notify_waiters();
+            namespace.record_change();
         }
     }
 
     fn remove(&mut self, claimant: &Claimant) {
         if let Some(namespace) = self.namespaces.get_mut(&claimant.namespace) {
             namespace.claims.remove(claimant);
-            self.changes += 1;
-            namespace.version = self.changes;
-            namespace.changed.notify_waiters();
+            namespace.record_change();
             if namespace.claims.is_empty() {
                 self.namespaces.remove(&claimant.namespace);
             }
@@ -150,7 +151,8 @@ impl Register {
     }
 
     /// Returns the version of the claims of a claimant's namespace: as long as it stays the same,
-    /// an owner stays one. It is 0 where there are none.
+    /// an owner stays one. It is 0 where there are none, which is never so for a claimant that is
+    /// registered.
     fn version(&self, claimant: &Claimant) -> u64 {
         self.namespaces.get(&claimant.namespace).map_or(0, |namespace| namespace.version)
     }

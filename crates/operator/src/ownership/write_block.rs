@@ -25,11 +25,6 @@ impl WriteBlock {
         }
     }
 
-    /// Returns whether anything is in the way of a write, or was noticed that may be.
-    pub(crate) fn blocks(&self) -> bool {
-        self.paused || self.manual_change.is_some() || self.contest.is_some()
-    }
-
     /// Returns the first reason, as the operator's metrics name it; `None` if nothing is blocked.
     pub(crate) fn metric_label(&self) -> Option<&'static str> {
         let core::WriteBlock { paused, manual_change, contested_until } = self.for_plan();

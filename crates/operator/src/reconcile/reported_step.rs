@@ -12,10 +12,13 @@ use std::{
 
 use llm_autoscaler_core::{Derivation, Monotonic, Outcome, RolePlan, StepPlan};
 
-use crate::reconcile::{
-    execute::{Done, End, RoleDone},
-    role::Role,
-    sight::RoleSight,
+use crate::{
+    ownership::write_block::WriteBlock,
+    reconcile::{
+        execute::{Done, End, RoleDone},
+        role::Role,
+        sight::RoleSight,
+    },
 };
 
 /// The longest time for which a report waits while nothing has changed but values.
@@ -76,7 +79,7 @@ impl Role {
             && self.config.slo.is_none()
             && self.warnings.is_empty()
             && !self.log.has_more()
-            && !sight.block.blocks()
+            && sight.block == WriteBlock::default()
             && !target.progress.is_under_way()
             && findings.problems.is_empty()
             && findings.stuck.is_empty()

@@ -111,10 +111,9 @@ impl Autoscaler {
             let _turn = self.turn_to_compute().await;
             self.record(&plan, &sights, &done, now);
             let topic = self.topic(&plan, &sights, &done);
-            if let Some(reported) = reported.as_ref().filter(|it| it.goes_on(topic, now.monotonic))
-            {
+            if reported.is_some_and(|reported| reported.goes_on(topic, now.monotonic)) {
                 self.log_step(&StepEnd::Done(&plan, &done), now);
-                self.reported = Some(*reported);
+                self.reported = reported;
                 return Ok(());
             }
             self.report(&plan, &sights, &done, now);

@@ -21,6 +21,13 @@ fn claimant(namespace: &str, name: &str, second: i64) -> Claimant {
     }
 }
 
+/// Registers a claimant, as an autoscaler that searches for its target.
+fn guard(claims: &Claims, namespace: &str, name: &str, second: i64) -> ClaimGuard {
+    let claimant = claimant(namespace, name, second);
+    claims.lock().set(&claimant, Claim::Searching);
+    ClaimGuard { claims: claims.clone(), claimant, owner_at: AtomicU64::new(0) }
+}
+
 fn target(uid: &str, selector: &str) -> Claim {
     Claim::Target { uid: uid.to_owned(), selector: selector::parse(selector).ok() }
 }
@@ -149,11 +156,7 @@ fn a_dropped_claim_is_removed() {
 fn a_claim_wakes_those_that_wait_in_its_own_namespace_only() {
     let claims = Claims::default();
     claims.complete_listing();
-    let guard = |namespace: &str, name: &str, second| {
-        let claimant = claimant(namespace, name, second);
-        claims.lock().set(&claimant, Claim::Searching);
-        ClaimGuard { claims: claims.clone(), claimant, owner_at: AtomicU64::new(0) }
-    };
+    let guard = |namespace, name, second| guard(&claims, namespace, name, second);
     let (first, second) = (guard("a", "first", 1), guard("a", "second", 2));
     let (other, last) = (guard("b", "other", 1), guard("b", "last", 2));
     second.claim("t", None);
@@ -189,11 +192,7 @@ fn count_wakes() -> (Waker, Arc<Wakes>) {
 fn an_owner_is_one_until_a_claim_of_its_namespace_changes() {
     let claims = Claims::default();
     claims.complete_listing();
-    let guard = |namespace: &str, name: &str, second: i64| {
-        let claimant = claimant(namespace, name, second);
-        claims.lock().set(&claimant, Claim::Searching);
-        ClaimGuard { claims: claims.clone(), claimant, owner_at: AtomicU64::new(0) }
-    };
+    let guard = |namespace, name, second| guard(&claims, namespace, name, second);
     let mine = guard("ns", "m", 5);
     mine.claim("t", None);
     for _ in 0..2 {
