@@ -67,8 +67,8 @@ impl<'a> World<'a> {
     async fn create_sets(&self) -> Result<()> {
         let stage = self.stage;
         stage.create_engine("plain", 1).await?;
-        let owner = json!({"metadata": {"ownerReferences": [create_owner(stage, "plain").await?]}});
-        let owned = Patch::Merge(owner);
+        let metadata = json!({"ownerReferences": [create_owner(stage, "plain").await?]});
+        let owned = Patch::Merge(json!({"metadata": metadata}));
         stage.api::<StatefulSet>().patch("plain", &PatchParams::default(), &owned).await?;
         stage.autoscaler("plain", json!({"behavior": without_window()})).await?;
         gated::create(stage, "gated", 1, 30).await?;
