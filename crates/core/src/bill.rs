@@ -33,9 +33,8 @@ mod record;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, TimeDelta, Utc};
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
 use crate::replica_reason::ReplicaReason;
@@ -53,8 +52,8 @@ pub struct Amount {
     pub gpu_ms: u64,
 }
 
-/// Amounts by reason. A reason without an entry has none.
-pub type Amounts = BTreeMap<ReplicaReason, Amount>;
+/// Amounts by reason, of which there are few. A reason without an entry has none.
+pub type Amounts = LiteMap<ReplicaReason, Amount>;
 
 /// Numbers of replicas, and of their GPUs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,5 +1,7 @@
 //! The hours of a day, each with its amounts.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::{Amount, Amounts, Counts, DayBill, Span, add};
@@ -22,15 +24,19 @@ pub struct Hour {
     pub amounts: Amounts,
 }
 
-/// The hours of a day, oldest first.
+/// The hours of a day, oldest first. The records of a ledger share them: only the hour that goes on
+/// is copied.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Day(Vec<Hour>);
+pub(super) struct Day(Vec<Arc<Hour>>);
 
 impl Day {
     /// Takes over hours from a record, as far as they make sense.
-    pub(super) fn new(mut hours: Vec<Hour>) -> Self {
+    pub(super) fn new(mut hours: Vec<Arc<Hour>>) -> Self {
         for hour in &mut hours {
-            hour.hours = hour.hours.clamp(1, HOURS);
+            let sensible = hour.hours.clamp(1, HOURS);
+            if hour.hours != sensible {
+                Arc::make_mut(hour).hours = sensible;
+            }
         }
         hours.sort_by_key(|hour| hour.start);
         let beyond = hours.len().saturating_sub(HOURS as usize);
@@ -38,16 +44,14 @@ impl Day {
         Self(hours)
     }
 
-    pub(super) fn hours(&self) -> &[Hour] {
+    pub(super) fn hours(&self) -> &[Arc<Hour>] {
         &self.0
     }
 
     /// Adds the amount of a span to the hours that it lies in.
     pub(super) fn add(&mut self, span: &Span) {
         self.each(span.from, span.to, |hour, time| {
-            let mut amounts = Amounts::new();
-            amounts.insert(span.reason, span.amount(time));
-            add(&mut hour.amounts, &amounts);
+            hour.amounts.entry(span.reason).or_default().add(span.amount(time));
         });
     }
 
@@ -86,10 +90,11 @@ impl Day {
 
     /// Merges neighbours, so that no entry of whole hours has fewer than this number of them.
     pub(super) fn merge(&mut self, hours: i64) {
-        let mut merged: Vec<Hour> = Vec::new();
+        let mut merged: Vec<Arc<Hour>> = Vec::new();
         for hour in std::mem::take(&mut self.0) {
             match merged.last_mut() {
                 Some(last) if last.start.div_euclid(hours) == hour.start.div_euclid(hours) => {
+                    let last = Arc::make_mut(last);
                     last.hours = (hour.start + hour.hours - last.start).clamp(1, HOURS);
                     last.covered_ms = last.covered_ms.saturating_add(hour.covered_ms);
                     last.peak = last.peak.max(hour.peak);
@@ -120,14 +125,15 @@ impl Day {
 
     /// Returns the entry of an hour.
     fn hour(&mut self, number: i64) -> &mut Hour {
-        let has =
-            |hour: &Hour| (hour.start..hour.start.saturating_add(hour.hours)).contains(&number);
+        let has = |hour: &Arc<Hour>| {
+            (hour.start..hour.start.saturating_add(hour.hours)).contains(&number)
+        };
         let place = self.0.iter().position(has).unwrap_or_else(|| {
             let place = self.0.partition_point(|hour| hour.start < number);
-            self.0.insert(place, Hour { start: number, hours: 1, ..Hour::default() });
+            self.0.insert(place, Arc::new(Hour { start: number, hours: 1, ..Hour::default() }));
             place
         });
-        &mut self.0[place]
+        Arc::make_mut(&mut self.0[place])
     }
 }
 

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use litemap::LiteMap;
 
 use super::{
-    Amounts, Counts, Span, add,
+    Amounts, Counts, Span,
     day::Day,
     recall::{Recalled, Remembered},
     record::BillRecord,
@@ -59,7 +60,7 @@ pub struct Ledger {
     covers: Option<(DateTime<Utc>, DateTime<Utc>)>,
     day: Day,
     /// The replicas by their identity.
-    open: BTreeMap<String, Open>,
+    open: LiteMap<String, Open>,
     /// The replicas of a record, until the first step after a restart.
     remembered: Option<Remembered>,
 }
@@ -78,7 +79,7 @@ impl Ledger {
         Self {
             covers: Some((record.since.min(record.until), record.until)),
             day: Day::new(record.hours.clone()),
-            open: BTreeMap::new(),
+            open: LiteMap::new(),
             remembered: Some(Remembered::new(record)),
         }
     }
@@ -114,7 +115,7 @@ impl Ledger {
         for span in spans.iter().filter(|span| span.from < span.to) {
             self.day.add(span);
             let amount = span.amount(span.to - span.from);
-            add(&mut amounts, &Amounts::from([(span.reason, amount)]));
+            amounts.entry(span.reason).or_default().add(amount);
         }
         self.open = replicas.iter().map(|replica| (replica.key.clone(), replica.open())).collect();
         self.day.record_peak(now, self.existing());
@@ -184,8 +185,8 @@ impl Ledger {
     }
 
     /// Returns the replicas by reason, and the deadlines of those that are being deleted.
-    fn parts(&self) -> (BTreeMap<ReplicaReason, Counts>, Vec<DateTime<Utc>>) {
-        let mut open: BTreeMap<ReplicaReason, Counts> = BTreeMap::new();
+    fn parts(&self) -> (LiteMap<ReplicaReason, Counts>, Vec<DateTime<Utc>>) {
+        let mut open: LiteMap<ReplicaReason, Counts> = LiteMap::new();
         for replica in self.open.values() {
             open.entry(replica.reason).or_default().add(replica.gpus);
         }

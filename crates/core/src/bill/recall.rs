@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use chrono::{DateTime, Utc};
+use litemap::LiteMap;
 
 use super::{
     Counts, Span,
@@ -34,7 +35,7 @@ const REPLICAS: u32 = 100_000;
 /// The replicas of a record.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Remembered {
-    open: BTreeMap<ReplicaReason, Counts>,
+    open: LiteMap<ReplicaReason, Counts>,
     ending: Vec<DateTime<Utc>>,
 }
 
@@ -42,7 +43,7 @@ pub(super) struct Remembered {
 #[derive(Debug, Default)]
 pub(super) struct Recalled {
     /// Those that still exist.
-    pub(super) open: BTreeMap<String, Open>,
+    pub(super) open: LiteMap<String, Open>,
     /// The time of those that have gone.
     pub(super) gone: Vec<Span>,
 }
@@ -51,14 +52,14 @@ impl Remembered {
     pub(super) fn new(record: &BillRecord) -> Self {
         let mut room = REPLICAS;
         let mut open = record.open.clone();
-        for counts in open.values_mut() {
+        for (_, counts) in &mut open {
             counts.replicas = counts.replicas.min(room);
             room -= counts.replicas;
         }
         Self { open, ending: record.ending.clone() }
     }
 
-    pub(super) fn parts(&self) -> (BTreeMap<ReplicaReason, Counts>, Vec<DateTime<Utc>>) {
+    pub(super) fn parts(&self) -> (LiteMap<ReplicaReason, Counts>, Vec<DateTime<Utc>>) {
         (self.open.clone(), self.ending.clone())
     }
 

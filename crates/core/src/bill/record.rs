@@ -1,8 +1,9 @@
 //! The bill as a status keeps it.
 
-use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use chrono::{DateTime, SubsecRound, Utc};
+use litemap::LiteMap;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -24,13 +25,13 @@ pub struct BillRecord {
     pub until: DateTime<Utc>,
     /// The replicas that exist then, by reason.
     #[serde(default)]
-    pub open: BTreeMap<ReplicaReason, Counts>,
+    pub open: LiteMap<ReplicaReason, Counts>,
     /// The times by which those replicas are gone that are being deleted, in their order.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ending: Vec<DateTime<Utc>>,
-    /// The hours, oldest first.
+    /// The hours, oldest first. Those that have passed are shared with the ledger.
     #[serde(default, with = "columns")]
-    pub hours: Vec<Hour>,
+    pub hours: Vec<Arc<Hour>>,
 }
 
 impl BillRecord {
@@ -75,9 +76,11 @@ impl BillRecord {
 
 /// The hours by columns, which take half of the room of rows.
 mod columns {
+    use std::{collections::BTreeMap, sync::Arc};
+
     use serde::{Deserializer, Serializer};
 
-    use super::{Amount, Amounts, BTreeMap, Counts, Deserialize, Hour, ReplicaReason, Serialize};
+    use super::{Amount, Amounts, Counts, Deserialize, Hour, ReplicaReason, Serialize};
 
     /// One list for each field of an hour, and two for each reason.
     #[derive(Default, Serialize, Deserialize)]
@@ -94,13 +97,13 @@ mod columns {
 
     /// Writes the hours.
     pub(super) fn serialize<S: Serializer>(
-        hours: &[Hour],
+        hours: &[Arc<Hour>],
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         let column = |of: fn(&Amount) -> u64| {
             let mut columns = BTreeMap::new();
             for reason in ReplicaReason::ALL {
-                let cell = |hour: &Hour| hour.amounts.get(&reason).map_or(0, of);
+                let cell = |hour: &Arc<Hour>| hour.amounts.get(&reason).map_or(0, of);
                 let cells: Vec<u64> = hours.iter().map(cell).collect();
                 if cells.iter().any(|cell| *cell > 0) {
                     columns.insert(reason, cells);
@@ -122,7 +125,7 @@ mod columns {
     /// Reads the hours. A cell that is missing is 0.
     pub(super) fn deserialize<'de, D: Deserializer<'de>>(
         deserializer: D,
-    ) -> Result<Vec<Hour>, D::Error> {
+    ) -> Result<Vec<Arc<Hour>>, D::Error> {
         let columns = Columns::deserialize(deserializer)?;
         let row = |(row, start): (usize, &i64)| {
             let cell = |cells: &Vec<u64>| cells.get(row).copied().unwrap_or_default();
@@ -134,13 +137,13 @@ mod columns {
                 amounts.entry(*reason).or_default().gpu_ms = cell(cells);
             }
             amounts.retain(|_, amount| *amount != Amount::default());
-            Hour {
+            Arc::new(Hour {
                 start: *start,
                 hours: columns.hours.get(row).copied().unwrap_or(1),
                 covered_ms: cell(&columns.covered),
                 peak: columns.peak.get(row).copied().unwrap_or_default(),
                 amounts,
-            }
+            })
         };
         Ok(columns.start.iter().enumerate().map(row).collect())
     }
