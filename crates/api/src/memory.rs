@@ -5,6 +5,8 @@
 //! bound to the UID of the object that is scaled, so an object that is created again under the same
 //! name begins without a past.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use llm_autoscaler_core::{
     History, HistoryRecord, Policy, RECORD_ENTRIES, ReplicaCounts, Resize, RoleMemory, Shadow,
@@ -56,7 +58,7 @@ pub struct Remembered {
 impl Remembered {
     /// Returns what the targets of a status remember of the object with this UID; `None` where they
     /// do not know it.
-    pub fn decode(targets: &[TargetStatus], uid: &str) -> Option<Self> {
+    pub fn decode(targets: &[Arc<TargetStatus>], uid: &str) -> Option<Self> {
         let target = targets.iter().find(|target| target.uid.as_deref() == Some(uid))?;
         let history = target.history.as_ref().filter(|stored| stored.version <= MEMORY_VERSION);
         Some(Self {
@@ -137,12 +139,12 @@ pub fn encode(
 /// same order. Then histories are merged further, down to four entries each, which lengthens their
 /// windows and never shortens them. Last, what was learned of engines is dropped, and is learned
 /// again after a restart.
-pub fn fit(targets: &mut [TargetStatus], budget: usize) {
+pub fn fit(targets: &mut [Arc<TargetStatus>], budget: usize) {
     for hours in MERGED_HOURS {
         if size(targets) <= budget || bill_size(targets) <= budget / 4 {
             break;
         }
-        targets.iter_mut().filter_map(|it| it.bill.as_mut()).for_each(|bill| bill.merge(hours));
+        owned(targets).filter_map(|it| it.bill.as_mut()).for_each(|bill| bill.merge(hours));
     }
     if drop_last(targets, budget, |target| Some(&mut target.decisions))
         || drop_last(targets, budget, |target| {
@@ -159,26 +161,31 @@ pub fn fit(targets: &mut [TargetStatus], budget: usize) {
     let mut entries = RECORD_ENTRIES;
     while size(targets) > budget && entries > FEWEST_ENTRIES {
         entries /= 2;
-        for stored in targets.iter_mut().filter_map(|target| target.history.as_mut()) {
+        for stored in owned(targets).filter_map(|target| target.history.as_mut()) {
             stored.record = stored.record.merged(entries);
         }
     }
     while size(targets) > budget {
-        let mut stored = targets.iter_mut().filter_map(|target| target.history.as_mut());
+        let mut stored = owned(targets).filter_map(|target| target.history.as_mut());
         let Some(stored) = stored.find(|stored| stored.learned.is_some()) else { return };
         stored.learned = None;
     }
 }
 
+/// Returns targets to be changed, each of them no other status's.
+fn owned(targets: &mut [Arc<TargetStatus>]) -> impl Iterator<Item = &mut TargetStatus> {
+    targets.iter_mut().map(Arc::make_mut)
+}
+
 /// Drops the last entry of the longest list, one after the other. Returns true once the memory fits
 /// the budget, and false if all lists are empty before.
 fn drop_last<T>(
-    targets: &mut [TargetStatus],
+    targets: &mut [Arc<TargetStatus>],
     budget: usize,
     list: impl Fn(&mut TargetStatus) -> Option<&mut Vec<T>>,
 ) -> bool {
     while size(targets) > budget {
-        let longest = targets.iter_mut().filter_map(&list).max_by_key(|entries| entries.len());
+        let longest = owned(targets).filter_map(&list).max_by_key(|entries| entries.len());
         if longest.and_then(Vec::pop).is_none() {
             return false;
         }
@@ -187,15 +194,15 @@ fn drop_last<T>(
 }
 
 /// Returns the bytes that the records of all bills take as JSON.
-fn bill_size(targets: &[TargetStatus]) -> usize {
+fn bill_size(targets: &[Arc<TargetStatus>]) -> usize {
     let records = targets.iter().filter_map(|target| target.bill.as_ref()?.record.as_ref());
     records.map(|record| serde_json::to_vec(record).map_or(0, |json| json.len())).sum()
 }
 
 /// Returns the bytes that the memory of all targets takes as JSON.
-pub fn size(targets: &[TargetStatus]) -> usize {
-    let bytes = |target: &TargetStatus| {
-        let TargetStatus { history, start_up_seconds, manual_change, decisions, .. } = target;
+pub fn size(targets: &[Arc<TargetStatus>]) -> usize {
+    let bytes = |target: &Arc<TargetStatus>| {
+        let TargetStatus { history, start_up_seconds, manual_change, decisions, .. } = &**target;
         let remembered =
             (history, start_up_seconds, manual_change, decisions, &target.recommendation);
         serde_json::to_vec(&remembered).map_or(0, |json| json.len())
@@ -322,7 +329,7 @@ mod tests {
     #[test]
     fn what_is_encoded_is_decoded_for_the_same_object_only() {
         let target = full("u");
-        let targets = [target.clone()];
+        let targets = [Arc::new(target.clone())];
         let remembered = Remembered::decode(&targets, "u").unwrap();
         let StoredHistory { record: history, changes, wedged, .. } = target.history.unwrap();
         assert_eq!(remembered.learned, Some(learned()));
@@ -364,7 +371,7 @@ mod tests {
                 "desiredReplicas": 3, "history": history,
             });
             let target: TargetStatus = serde_json::from_value(target).unwrap();
-            Remembered::decode(&[target], "u").unwrap().history
+            Remembered::decode(&[target.into()], "u").unwrap().history
         };
         let recommended = json!([{"replicas": 5, "at": "2026-01-01T00:00:00Z"}]);
         let record = |version: Option<u32>| {
@@ -391,7 +398,8 @@ mod tests {
     fn the_memory_of_many_roles_fits_the_budget() {
         let kinds: [fn(&str) -> TargetStatus; 2] = [full, full_recommendation];
         for (roles, kind) in [1, 2, 8, 16].into_iter().flat_map(|it| kinds.map(|kind| (it, kind))) {
-            let mut targets: Vec<_> = (0..roles).map(|role| kind(&role.to_string())).collect();
+            let target = |role: usize| Arc::new(kind(&role.to_string()));
+            let mut targets: Vec<_> = (0..roles).map(target).collect();
             let before = targets.clone();
             fit(&mut targets, MEMORY_BUDGET);
             assert!(size(&targets) <= MEMORY_BUDGET, "{roles} roles: {} bytes", size(&targets));
@@ -403,7 +411,7 @@ mod tests {
             for target in &targets {
                 let record = &target.history.as_ref().unwrap().record;
                 assert!(!record.recommendations.is_empty(), "{roles} roles forget a window");
-                let day = |targets: &[TargetStatus]| {
+                let day = |targets: &[Arc<TargetStatus>]| {
                     targets[0].bill.as_ref().map(|bill| bill.record().unwrap().day())
                 };
                 assert_eq!(day(&targets), day(&before), "{roles} roles forget a part of a day");

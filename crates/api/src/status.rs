@@ -2,6 +2,8 @@
 
 mod recommendation;
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use kube::KubeSchema;
@@ -63,9 +65,10 @@ pub struct LLMAutoscalerStatus {
     pub conditions: Vec<Condition>,
 
     /// The targets in detail: one, or one for each role.
+    // Several statuses of one autoscaler share a target that has not changed between them.
     #[x_kube(merge_strategy = ListMerge::Map(vec!["name".into()]))]
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub targets: Vec<TargetStatus>,
+    pub targets: Vec<Arc<TargetStatus>>,
 }
 
 /// A target in detail.

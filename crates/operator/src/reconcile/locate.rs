@@ -1,6 +1,8 @@
 //! Finds the target of a role: its scale is read, the target is claimed, and a size that something
 //! else has set is noticed.
 
+use std::sync::Arc;
+
 use std::time::Duration;
 
 use llm_autoscaler_api::{TargetStatus, memory::Remembered, messages, selector};
@@ -47,7 +49,7 @@ impl Role {
     /// status knows of targets.
     pub(super) async fn locate(
         &mut self,
-        remembered: &[TargetStatus],
+        remembered: &[Arc<TargetStatus>],
         now: Now,
     ) -> Result<(), StepFailed> {
         let namespace = self.namespace();

@@ -1,9 +1,10 @@
 //! The status of one role between steps. It is typed, so that no step reads a text back.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use std::{borrow::Cow, sync::Arc};
 
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use litemap::LiteMap;
 use llm_autoscaler_api::{
     LLMAutoscalerStatus, TargetStatus,
     conditions::{ConditionType, ConditionUpdate, Reason, status_text},
@@ -23,15 +24,15 @@ pub(crate) struct RoleStatus {
     /// The time of the last write of another size.
     pub last_scale_time: Option<DateTime<Utc>>,
     /// The target in detail.
-    pub target: Option<TargetStatus>,
-    pub(super) conditions: BTreeMap<ConditionType, RoleCondition>,
+    pub target: Option<Arc<TargetStatus>>,
+    pub(super) conditions: LiteMap<ConditionType, RoleCondition>,
     /// The generation of the spec in the last step that changed this status.
     pub(super) generation: Option<i64>,
     /// The reason of the last failure to find the target, or to be in charge of it.
     obstacle: Option<Reason>,
     /// All targets of the status before a restart, until the first decision. A role that was
     /// renamed finds its object here by the UID.
-    restored: Vec<TargetStatus>,
+    restored: Vec<Arc<TargetStatus>>,
 }
 
 /// A condition of one role.
@@ -112,7 +113,9 @@ impl RoleStatus {
     pub(crate) fn end_recommendation(&mut self) {
         self.conditions.remove(&ConditionType::Recommending);
         let Some(target) = &mut self.target else { return };
-        if target.recommendation.take().is_some() {
+        if target.recommendation.is_some() {
+            let target = Arc::make_mut(target);
+            target.recommendation = None;
             target.desired_replicas = target.current_replicas;
             self.desired_replicas = self.current_replicas;
             if let Some(history) = &mut target.history {
@@ -181,18 +184,18 @@ impl RoleStatus {
     /// object with this UID.
     pub(super) fn target_with_uid(&self, uid: &str) -> Option<&TargetStatus> {
         let mut targets = self.target.iter().chain(&self.restored);
-        targets.find(|target| target.uid.as_deref() == Some(uid))
+        targets.find(|target| target.uid.as_deref() == Some(uid)).map(|target| &**target)
     }
 
     /// Sets the target of a decision. Targets of the status before a restart are forgotten.
     pub(super) fn set_target(&mut self, target: TargetStatus) {
-        self.target = Some(target);
+        self.target = Some(Arc::new(target));
         self.restored.clear();
     }
 
     /// Returns the targets of an autoscaler without roles: before its first decision all targets
     /// of the saved status, so that a restart loses none of them.
-    pub(super) fn all_targets(&self) -> Vec<TargetStatus> {
+    pub(super) fn all_targets(&self) -> Vec<Arc<TargetStatus>> {
         if self.restored.is_empty() {
             self.target.iter().cloned().collect()
         } else {
@@ -254,7 +257,7 @@ pub(super) fn is_precondition(reason: Reason) -> bool {
     )
 }
 
-fn only(targets: &[TargetStatus]) -> Option<&TargetStatus> {
+fn only(targets: &[Arc<TargetStatus>]) -> Option<&Arc<TargetStatus>> {
     match targets {
         [only] => Some(only),
         _ => None,
@@ -322,12 +325,12 @@ mod tests {
         let recommended = LLMAutoscalerStatus {
             current_replicas: Some(5),
             desired_replicas: Some(3),
-            targets: vec![TargetStatus {
+            targets: vec![Arc::new(TargetStatus {
                 current_replicas: 5,
                 desired_replicas: 3,
                 recommendation: Some(RecommendationStatus::default()),
                 ..TargetStatus::default()
-            }],
+            })],
             ..LLMAutoscalerStatus::default()
         };
         let mut status = RoleStatus::restored(&recommended, None);

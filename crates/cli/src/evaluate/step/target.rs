@@ -1,5 +1,7 @@
 //! A target between steps: its state in the cluster, and the memory of the operator about it.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use llm_autoscaler_api::{
     LLMAutoscalerStatus, ParsedRole, TargetConfig, TargetStatus,
@@ -94,11 +96,12 @@ impl Target {
                 condition.type_ == ConditionType::ScaledToZero
                     && condition.status == status_text(true)
             });
-        let is_own =
-            |target: &&TargetStatus| self.name.as_ref().is_none_or(|name| target.name == *name);
+        let is_own = |target: &&Arc<TargetStatus>| {
+            self.name.as_ref().is_none_or(|name| target.name == *name)
+        };
         if let Some(own) = status.targets.iter().find(is_own) {
-            let own = TargetStatus { uid: Some(UID.to_owned()), ..own.clone() };
-            if let Some(remembered) = Remembered::decode(&[own], UID) {
+            let own = TargetStatus { uid: Some(UID.to_owned()), ..(**own).clone() };
+            if let Some(remembered) = Remembered::decode(&[own.into()], UID) {
                 let timeout = remembered.startup_times.startup_timeout();
                 let counts =
                     self.replicas.counts(&self.replicas.states_without_samples(now, timeout));
