@@ -60,8 +60,13 @@ impl Remembered {
     /// do not know it.
     pub fn decode(targets: &[Arc<TargetStatus>], uid: &str) -> Option<Self> {
         let target = targets.iter().find(|target| target.uid.as_deref() == Some(uid))?;
+        Some(Self::of(target))
+    }
+
+    /// Returns what a target of a status remembers of its object.
+    pub fn of(target: &TargetStatus) -> Self {
         let history = target.history.as_ref().filter(|stored| stored.version <= MEMORY_VERSION);
-        Some(Self {
+        Self {
             history: history.map(|stored| stored.record.clone()),
             startup_times: StartupTimes::from_seconds(&target.start_up_seconds),
             shadow: target.recommendation.as_ref().map(RecommendationStatus::shadow),
@@ -70,7 +75,7 @@ impl Remembered {
             wedged: history.map(|stored| stored.wedged.clone()).unwrap_or_default(),
             learned: history.and_then(|stored| stored.learned.clone()),
             bill: target.bill.as_ref().and_then(BillStatus::record).cloned(),
-        })
+        }
     }
 
     /// Returns the size as it was last recorded.

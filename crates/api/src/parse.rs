@@ -55,7 +55,7 @@ pub struct TargetConfig {
     pub engine: Engine,
     /// The rules that group pods into replicas. The first one with a label that the pod has
     /// applies. A pod with none of the labels is a replica by itself.
-    pub groupings: Vec<Grouping>,
+    pub groupings: Arc<[Grouping]>,
     /// The time for which a size that another writer sets is left as it is.
     pub respect: TimeDelta,
     /// The way to drain replicas, if the spec asks for it.

@@ -6,7 +6,10 @@ pub mod keda;
 mod other_autoscalers;
 mod removal;
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, LazyLock},
+};
 
 use kube::core::{Expression, Selector, SelectorExt};
 
@@ -143,7 +146,13 @@ pub const ANNOTATIONS: [&str; 1] = ["leaderworkerset.sigs.k8s.io/size"];
 
 /// Returns the groupings by the labels that controllers put on their pods. The first grouping
 /// with a label that a pod has applies to it.
-pub fn known_groupings() -> Vec<Grouping> {
+pub fn known_groupings() -> Arc<[Grouping]> {
+    // Most autoscalers have these.
+    static KNOWN: LazyLock<Arc<[Grouping]>> = LazyLock::new(|| known().into());
+    KNOWN.clone()
+}
+
+fn known() -> Vec<Grouping> {
     vec![
         // By the instance's name. Its index is wrong where several are created at once.
         Grouping {
@@ -293,7 +302,7 @@ mod tests {
 
     #[test]
     fn workers_of_dynamo_do_not_report() {
-        let grove = known_groupings()
+        let grove = known()
             .into_iter()
             .find(|grouping| grouping.label.starts_with("grove.io"))
             .unwrap();
@@ -315,7 +324,7 @@ mod tests {
 
     #[test]
     fn the_size_of_a_group_is_in_an_annotation() {
-        let lws = known_groupings().remove(1);
+        let lws = known().remove(1);
         let of = |pairs: &[(&str, &str)]| {
             let annotations = labels(pairs);
             lws.size([(&BTreeMap::new(), &annotations)].into_iter(), &BTreeMap::new())
@@ -327,7 +336,7 @@ mod tests {
 
     #[test]
     fn the_size_of_an_instance_is_in_labels_of_its_components() {
-        let rbg = known_groupings().remove(0);
+        let rbg = known().remove(0);
         let pod = |name: &str, size: &str, index: Option<&str>| {
             let index = index.map(|index| (COMPONENT_INDEX, index));
             let component = [(COMPONENT_NAME, name), (COMPONENT_SIZE, size)];

@@ -234,6 +234,8 @@ fn is_unusual(condition: &Condition) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use llm_autoscaler_api::RecommendationStatus;
     use serde_json::json;
 
@@ -304,7 +306,7 @@ ScalingLimited=True TooManyReplicas: more than the maximum
     fn a_recommended_size_is_not_said_to_be_kept() {
         let mut object: LLMAutoscaler = serde_json::from_str(OBJECT).unwrap();
         object.spec.mode = ScalingMode::Recommend;
-        let target = &mut object.status.as_mut().unwrap().targets[0];
+        let target = Arc::make_mut(&mut object.status.as_mut().unwrap().targets[0]);
         target.recommendation = Some(RecommendationStatus::default());
         target.metrics[0].replicas.as_mut().unwrap().used = 1;
         let text = render(&object, DateTime::UNIX_EPOCH);

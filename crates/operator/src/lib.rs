@@ -228,12 +228,12 @@ fn context(config: &Config, client: &Client, watching: &Client) -> Result<Contex
             clock,
         },
         autoscalers: WatchHealth::new("LLMAutoscalers", clock),
-        monitors: ClusterPodMonitors::new(
+        monitors: Arc::new(ClusterPodMonitors::new(
             client.clone(),
             clock,
             namespace(),
             config.monitoring_namespaces.clone(),
-        ),
+        )),
         pod_monitors: Arc::new(pod_monitor_writer(handles(), (versions.clone(), reads))),
         scales: Arc::new(ScaleClient::new(client.clone(), versions, clock, calls)),
         catalog: Catalog::default(),

@@ -15,12 +15,12 @@ pub struct Access {
     /// Headers from Secrets.
     pub headers_from: Vec<HeaderFrom>,
     /// The header Authorization, from a Secret.
-    pub authorization: Option<AuthorizationSpec>,
+    pub authorization: Option<Box<AuthorizationSpec>>,
     /// User name and password, from Secrets.
-    pub basic_auth: Option<BasicAuthSpec>,
+    pub basic_auth: Option<Box<BasicAuthSpec>>,
     /// The rules for checking certificates, and the client's own one; `None` is the default of the
     /// source.
-    pub tls: Option<TlsSpec>,
+    pub tls: Option<Box<TlsSpec>>,
 }
 
 /// A kind of object that values are read from.

@@ -1,5 +1,7 @@
 //! The grouping of pods into replicas.
 
+use std::sync::Arc;
+
 use kube::core::Selector;
 
 use super::SpecError;
@@ -9,7 +11,7 @@ use crate::{
 };
 
 /// Returns the grouping of the spec, or the known ones where the spec has none.
-pub(super) fn groupings(spec: Option<&ReplicaPodsSpec>) -> Result<Vec<Grouping>, SpecError> {
+pub(super) fn groupings(spec: Option<&ReplicaPodsSpec>) -> Result<Arc<[Grouping]>, SpecError> {
     let Some(spec) = spec else { return Ok(workloads::known_groupings()) };
     let reporting = match &spec.leader_selector {
         None => ReportingPods::All,
@@ -30,5 +32,5 @@ pub(super) fn groupings(spec: Option<&ReplicaPodsSpec>) -> Result<Vec<Grouping>,
     };
     let size = spec.size.and_then(|size| usize::try_from(size).ok());
     let size = size.map_or(GroupSize::Unknown, GroupSize::Fixed);
-    Ok(vec![Grouping { label: spec.group_label.clone(), reporting, size }])
+    Ok(Arc::new([Grouping { label: spec.group_label.clone(), reporting, size }]))
 }

@@ -27,7 +27,7 @@ pub struct SourceSpec {
     pub scrape: Option<ScrapeSpec>,
     /// Queries a Prometheus server, or any server with its query API.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub prometheus: Option<PrometheusSpec>,
+    pub prometheus: Option<Box<PrometheusSpec>>,
 }
 
 impl SourceSpec {
@@ -88,14 +88,14 @@ pub struct ScrapeSpec {
     pub gateway: Option<GatewayName>,
     /// The header Authorization, with credentials from a Secret in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub authorization: Option<AuthorizationSpec>,
+    pub authorization: Option<Box<AuthorizationSpec>>,
     /// User name and password from Secrets in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub basic_auth: Option<BasicAuthSpec>,
+    pub basic_auth: Option<Box<BasicAuthSpec>>,
     /// The rules for checking the certificates of the pods. If absent, they are not checked,
     /// because few certificates contain a pod's address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls_config: Option<TlsSpec>,
+    pub tls_config: Option<Box<TlsSpec>>,
 }
 
 /// A source that queries a Prometheus server.
@@ -159,14 +159,14 @@ pub struct PrometheusSpec {
     pub headers_from: Option<Vec<HeaderFrom>>,
     /// The header Authorization, with credentials from a Secret in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub authorization: Option<AuthorizationSpec>,
+    pub authorization: Option<Box<AuthorizationSpec>>,
     /// User name and password from Secrets in this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub basic_auth: Option<BasicAuthSpec>,
+    pub basic_auth: Option<Box<BasicAuthSpec>>,
     /// The rules for checking the server's certificate. If absent, it is checked against the
     /// system's certificate authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub tls_config: Option<TlsSpec>,
+    pub tls_config: Option<Box<TlsSpec>>,
 }
 
 /// An HTTP header with its value in a Secret.

@@ -158,6 +158,8 @@ fn notes(report: &Report) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use chrono::{DateTime, Utc};
     use llm_autoscaler_api::{
         BillStatus, LLMAutoscaler, RecommendationBill, RecommendationStatus, ScalingMode,
@@ -300,8 +302,8 @@ team-a/new has no bill yet: it begins with the first decision; see llm-autoscale
     fn a_recommendation_is_not_billed_and_an_earlier_bill_is_not_continued() {
         let mut new = object("new", &[bill(&[Needed], 8)]);
         let mut earlier = object("old", &[bill(&[Needed], 8)]);
-        let targets =
-            [&mut new, &mut earlier].map(|it| &mut it.status.as_mut().unwrap().targets[0]);
+        let targets = [&mut new, &mut earlier]
+            .map(|it| Arc::make_mut(&mut it.status.as_mut().unwrap().targets[0]));
         for target in targets {
             target.recommendation = Some(RecommendationStatus {
                 bill: RecommendationBill {
@@ -314,7 +316,7 @@ team-a/new has no bill yet: it begins with the first decision; see llm-autoscale
         }
         new.spec.mode = ScalingMode::Recommend;
         earlier.spec.mode = ScalingMode::Recommend;
-        new.status.as_mut().unwrap().targets[0].bill = None;
+        Arc::make_mut(&mut new.status.as_mut().unwrap().targets[0]).bill = None;
         let notes = |name: &str| {
             format!(
                 "team-a/{name} has mode Recommend and is not billed: in the last day its target \

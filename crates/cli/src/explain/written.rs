@@ -53,6 +53,8 @@ fn replicas_text(record: &BillRecord) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use llm_autoscaler_api::LLMAutoscaler;
     use llm_autoscaler_core::bill::{BilledReplica, Ledger};
 
@@ -77,7 +79,7 @@ mod tests {
         ];
         let mut ledger = Ledger::default();
         ledger.bill(&replicas.map(|(key, reason)| replica(key, reason)), &[], at(62));
-        let target = &mut object.status.as_mut().unwrap().targets[0];
+        let target = Arc::make_mut(&mut object.status.as_mut().unwrap().targets[0]);
         target.bill = BillStatus::new(&ledger);
         // The samples are of second 60.
         let table = [
@@ -91,11 +93,11 @@ mod tests {
             assert!(text.contains("(by scrape)\n"), "{text}");
         }
         assert!(render(&object, at(434)).contains("\nbilled     2 Needed, 1 Floor\n"));
-        let target = &mut object.status.as_mut().unwrap().targets[0];
+        let target = Arc::make_mut(&mut object.status.as_mut().unwrap().targets[0]);
         target.metrics[0].sampled_at = Some(time::to_kubernetes(at(-30)));
         assert!(render(&object, at(434)).contains("(by scrape, 1 min 32 s old)\n"));
         // Nothing tells when it was written.
-        object.status.as_mut().unwrap().targets[0].bill = None;
+        Arc::make_mut(&mut object.status.as_mut().unwrap().targets[0]).bill = None;
         assert!(render(&object, at(300)).contains("(by scrape)\n"));
         assert!(render(&object, at(372)).contains("(by scrape, 6 min 42 s old)\n"));
     }

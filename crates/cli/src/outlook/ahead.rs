@@ -160,8 +160,7 @@ impl View<'_> {
 
     /// Returns the history that the status keeps.
     fn record(&self) -> Option<HistoryRecord> {
-        let uid = self.target.uid.as_deref()?;
-        Remembered::decode(std::slice::from_ref(self.target), uid)?.history
+        self.target.uid.as_ref().and_then(|_| Remembered::of(self.target).history)
     }
 }
 

@@ -1,5 +1,7 @@
 //! Everything about one autoscaler.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use kube::api::DynamicObject;
@@ -146,7 +148,7 @@ fn targets<'a>(
     status: &'a LLMAutoscalerStatus,
     now: DateTime<Utc>,
 ) -> Vec<TargetItem<'a>> {
-    let one = |target: &'a TargetStatus| {
+    let one = |target: &'a Arc<TargetStatus>| {
         let Outlook { more, fewer, next } = outlook(object, status, target, now);
         let entry = |past: &'a PastDecision| LogEntry { past, words: rule_words(&past.limited_by) };
         let bill = item.bills.iter().find(|(name, _)| *name == target.name);

@@ -1,5 +1,7 @@
 //! One line of the list.
 
+use std::sync::Arc;
+
 use chrono::{DateTime, Utc};
 use llm_autoscaler_api::{LLMAutoscaler, LLMAutoscalerStatus, PastDecision, time};
 use serde::Serialize;
@@ -69,7 +71,7 @@ impl Row {
         let status = object.status.as_ref().unwrap_or(&empty);
         let targets = &status.targets;
         let total = |of: fn(&llm_autoscaler_api::TargetStatus) -> i32| {
-            (!targets.is_empty()).then(|| targets.iter().map(of).sum())
+            (!targets.is_empty()).then(|| targets.iter().map(|target| of(target)).sum())
         };
         let minima = |roles: &Vec<llm_autoscaler_api::RoleSpec>| {
             roles.iter().map(|role| role.min_replicas).sum()
@@ -96,7 +98,7 @@ impl Row {
 /// are known, so the sum is followed back from now.
 fn sizes(status: &LLMAutoscalerStatus) -> Vec<(i64, i32)> {
     let targets = &status.targets;
-    let latest = |target: &llm_autoscaler_api::TargetStatus| {
+    let latest = |target: &Arc<llm_autoscaler_api::TargetStatus>| {
         target.decisions.first().map_or(target.current_replicas, |past| past.to)
     };
     let mut size: i32 = targets.iter().map(latest).sum();

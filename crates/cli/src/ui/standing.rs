@@ -75,7 +75,7 @@ pub(super) fn judge(object: &LLMAutoscaler, now: DateTime<Utc>) -> Judgement {
     let outlooks: Vec<(&TargetStatus, Outlook)> = status
         .targets
         .iter()
-        .map(|target| (target, outlook(object, status, target, now)))
+        .map(|target| (&**target, outlook(object, status, target, now)))
         .collect();
     let pick = |standing, which: &dyn Fn(&TargetStatus, &Outlook) -> bool| {
         let (target, outlook) = outlooks.iter().find(|(target, it)| which(target, it))?;

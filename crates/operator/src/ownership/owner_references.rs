@@ -27,7 +27,7 @@ const MAX_AGE: Duration = Duration::from_mins(1);
 pub(crate) struct OwnerReferences {
     latest: Option<Reading>,
     /// The owner of an unknown kind that has undone what was written, and its latest change.
-    undoing: Option<(OwnerReference, SizeChange)>,
+    undoing: Option<Box<(OwnerReference, SizeChange)>>,
 }
 
 struct Reading {
@@ -36,7 +36,7 @@ struct Reading {
     /// The version of the object, if its metadata could be read.
     version: Option<String>,
     at: Monotonic,
-    owner: Option<Controller>,
+    owner: Option<Box<Controller>>,
     /// The manager that could remove the size by its next manifest.
     endangering: Option<String>,
 }
@@ -76,10 +76,10 @@ impl OwnerReferences {
 
     /// Returns why the target is left to its owner, by what was last read.
     fn refusal_by_owner(&self) -> Option<Refusal> {
-        match self.latest.as_ref()?.owner.as_ref()? {
+        match self.latest.as_ref()?.owner.as_deref()? {
             Controller::Driving(owner, kind) => Some(Refusal::Owner { owner: owner.clone(), kind }),
             Controller::Unknown(owner) => {
-                let (undoing, change) = self.undoing.as_ref()?;
+                let (undoing, change) = self.undoing.as_deref()?;
                 let is_undoing = undoing.uid == owner.uid;
                 is_undoing
                     .then(|| Refusal::UndoingOwner { owner: owner.clone(), change: change.clone() })
@@ -89,7 +89,7 @@ impl OwnerReferences {
 
     /// Returns the controller that owns the target and of which nothing is known.
     pub(crate) fn unknown(&self) -> Option<&OwnerReference> {
-        match self.latest.as_ref()?.owner.as_ref()? {
+        match self.latest.as_ref()?.owner.as_deref()? {
             Controller::Unknown(owner) => Some(owner),
             Controller::Driving(..) => None,
         }
@@ -115,7 +115,7 @@ impl OwnerReferences {
         if change.by.as_deref().is_some_and(authors::is_deployment_tool) {
             return None;
         }
-        self.undoing = Some((owner, change.clone()));
+        self.undoing = Some(Box::new((owner, change.clone())));
         self.refusal_by_owner()
     }
 
@@ -157,7 +157,7 @@ async fn read_owners(
         ScaleLocation::Adapter(_) | ScaleLocation::Role(_) => Vec::new(),
     };
     Reading {
-        owner: controller(&target.kind, owners),
+        owner: controller(&target.kind, owners).map(Box::new),
         endangering: adoption::endangering(&endangering, has_controller).map(str::to_owned),
         version: metadata.resource_version,
         ..unowned
@@ -200,6 +200,7 @@ mod tests {
     fn owned_by(owner: OwnerReference) -> OwnerReferences {
         let owner = controller("StatefulSet", &[owner]);
         let (uid, at) = ("t".to_owned(), Monotonic::default());
+        let owner = owner.map(Box::new);
         let latest = Some(Reading { uid, version: None, at, owner, endangering: None });
         OwnerReferences { latest, undoing: None }
     }

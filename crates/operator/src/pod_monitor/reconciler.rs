@@ -35,7 +35,7 @@ pub(crate) struct PodMonitorReconciler {
     /// The name of the target, where it is one of several.
     role: Option<String>,
     api: Arc<PodMonitorWriter>,
-    monitors: ClusterPodMonitors,
+    monitors: Arc<ClusterPodMonitors>,
     /// The start of the latest reconciliation.
     started: Option<Monotonic>,
     /// True if the spec has changed since.
@@ -49,7 +49,7 @@ impl PodMonitorReconciler {
     /// Creates a reconciler. `role` is the name of the target, where it is one of several.
     pub(crate) fn new(
         api: Arc<PodMonitorWriter>,
-        monitors: ClusterPodMonitors,
+        monitors: Arc<ClusterPodMonitors>,
         role: Option<String>,
     ) -> Self {
         let (condition, outcome) = Default::default();
@@ -76,6 +76,8 @@ impl PodMonitorReconciler {
         pods: impl FnOnce() -> MonitoredPods,
         now: Monotonic,
     ) {
+        // The memory of a task is kept for as long as it has a handle.
+        self.task.take_if(|task| task.is_finished());
         let has_nothing = matches!(*lock(&self.outcome), Outcome::Nothing);
         if !is_due(self.started, self.is_due, has_nothing, now) {
             return;
@@ -131,7 +133,7 @@ fn is_due(started: Option<Monotonic>, is_changed: bool, has_nothing: bool, now: 
 /// A reconciliation of one PodMonitor, with its inputs.
 struct Reconciliation {
     object: OwnPodMonitor,
-    monitors: ClusterPodMonitors,
+    monitors: Arc<ClusterPodMonitors>,
     config: Arc<TargetConfig>,
     pods: MonitoredPods,
     before: Outcome,

@@ -41,7 +41,7 @@ pub(crate) struct Context {
     /// The health of the watch of the LLMAutoscalers.
     pub autoscalers: WatchHealth,
     /// The PodMonitors of the cluster.
-    pub monitors: ClusterPodMonitors,
+    pub monitors: Arc<ClusterPodMonitors>,
     /// Writes the autoscalers' own PodMonitors.
     pub pod_monitors: Arc<PodMonitorWriter>,
     /// The scale subresources of the cluster.

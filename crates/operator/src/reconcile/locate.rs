@@ -103,7 +103,7 @@ impl Role {
             scales.is_current(namespace, target, &view.location, view.resource_version.as_deref())
         };
         let read = self.target.as_ref().filter(|target| !target.is_outdated);
-        let read = read.map(|target| &target.view).or(self.refused.as_ref());
+        let read = read.map(|target| &target.view).or(self.refused.as_deref());
         if let Some(view) = read.filter(|view| is_current(view)) {
             scales.want_versions(target, &view.location);
             return Ok(view.clone());
@@ -202,7 +202,7 @@ impl Role {
     /// Leaves the target alone, and says why. Its pods are not sampled meanwhile; what is
     /// remembered of it is in the status.
     fn refuse(&mut self, view: &ScaleView, refusal: &Refusal) -> StepFailed {
-        (self.target, self.refused) = (None, Some(view.clone()));
+        (self.target, self.refused) = (None, Some(Box::new(view.clone())));
         self.sizes = SizeTracker::driven(&view.uid, view.scale.current);
         let RefusalTexts { condition, event, terminal } =
             RefusalTexts::new(&self.reference(), refusal);

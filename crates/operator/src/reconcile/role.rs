@@ -43,7 +43,7 @@ pub(super) struct Role {
     /// The state of the target, once it has been found.
     pub(super) target: Option<TargetState>,
     /// The scale of the target as last read, while the target is left to another owner.
-    pub(super) refused: Option<ScaleView>,
+    pub(super) refused: Option<Box<ScaleView>>,
     pub(super) claim: ClaimGuard,
     pub(super) owners: OwnerReferences,
     /// The listing of other autoscalers that tells whether one of them scales the target.

@@ -244,7 +244,7 @@ impl CredentialReader {
     async fn read(&self, key: &CacheKey) -> Result<Credentials, AccessError> {
         let values = self.objects.read(&key.namespace, &key.access).await?;
         let headers = headers(&key.access, &values)?;
-        let tls = key.access.tls.as_ref();
+        let tls = key.access.tls.as_deref();
         let pem = pem_files(tls, &values)?;
         let credentials = match (key.peer, tls) {
             (Peer::Pods, tls) => self

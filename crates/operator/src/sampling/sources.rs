@@ -92,9 +92,9 @@ enum SourceKind {
     /// The pages of the target's own pods.
     OwnPods(PageView),
     /// The pages of other pods, which report for the target as a whole.
-    OtherPods(PageView, PodView),
+    OtherPods(PageView, Box<PodView>),
     /// A Prometheus server.
-    Prometheus(ServerView),
+    Prometheus(Box<ServerView>),
 }
 
 impl Sources {
@@ -334,7 +334,7 @@ impl SourceKind {
         let scrape = match config {
             SourceConfig::Prometheus(config) => {
                 let pool = sampling.prometheus_pool.clone();
-                return Self::Prometheus(ServerView::new(pool, config, demand));
+                return Self::Prometheus(Box::new(ServerView::new(pool, config, demand)));
             }
             SourceConfig::Scrape(scrape) => scrape,
         };
@@ -346,7 +346,7 @@ impl SourceKind {
             None => Self::OwnPods(pages),
             Some(selector) => {
                 let view = sampling.pods.view(demand.namespace, selector.clone());
-                Self::OtherPods(pages, view)
+                Self::OtherPods(pages, Box::new(view))
             }
         }
     }

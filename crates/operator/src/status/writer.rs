@@ -148,8 +148,9 @@ impl StatusWriter {
     /// Takes over a status. If it differs enough from the last one, it is written in the
     /// background.
     pub(crate) fn write(&mut self, object: &LLMAutoscaler, mut status: LLMAutoscalerStatus) {
-        // It is kept.
+        // Both are kept: the status, and the memory of a task for as long as it has a handle.
         status.conditions.shrink_to_fit();
+        self.task.take_if(|task| task.is_finished());
         let mut ledger = lock(&self.writes.ledger);
         if ledger.due(&status, self.writes.client.clock.monotonic()) != Due::No {
             ledger.wanted = Some(Arc::new(Wanted::new(object, status.clone())));

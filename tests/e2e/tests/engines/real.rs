@@ -132,7 +132,7 @@ pub(crate) async fn follow(stage: &Stage, url: &str, all: &[&str]) -> Result<Str
 /// Returns each metric's value, target and source from the status; `None` if a metric has no value.
 async fn values(stage: &Stage) -> Result<Option<String>> {
     let status = stage.status(TARGET).await?;
-    let metrics = status.targets.into_iter().flat_map(|target| target.metrics);
+    let metrics = status.targets.iter().flat_map(|target| target.metrics.clone());
     let value = |metric: MetricStatus| {
         let (current, source) = (metric.current?, metric.source?);
         Some(format!("{} {current}/{} ({source})", metric.series, metric.target))

@@ -58,8 +58,7 @@ impl View {
         let conditions = status.conditions.into_iter().map(|condition| {
             (condition.type_, condition.status, condition.reason, condition.message)
         });
-        let metric =
-            status.targets.into_iter().next().and_then(|target| target.metrics.into_iter().next());
+        let metric = status.targets.first().and_then(|target| target.metrics.first()).cloned();
         Ok(Self {
             conditions: texts(name, conditions),
             events: events(stage, "LLMAutoscaler", name).await?,

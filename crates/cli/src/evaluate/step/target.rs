@@ -89,7 +89,6 @@ impl Target {
 
     /// Restores the memory from a status, as the operator does when it is restarted.
     pub(super) fn restore(&mut self, status: &LLMAutoscalerStatus, now: Now) {
-        const UID: &str = "target";
         let Now { wall: now, monotonic } = now;
         self.scaled_to_zero = self.name.is_none()
             && status.conditions.iter().any(|condition| {
@@ -100,16 +99,12 @@ impl Target {
             self.name.as_ref().is_none_or(|name| target.name == *name)
         };
         if let Some(own) = status.targets.iter().find(is_own) {
-            let own = TargetStatus { uid: Some(UID.to_owned()), ..(**own).clone() };
-            if let Some(remembered) = Remembered::decode(&[own.into()], UID) {
-                let timeout = remembered.startup_times.startup_timeout();
-                let counts =
-                    self.replicas.counts(&self.replicas.states_without_samples(now, timeout));
-                let (requested, drains) = (self.scale().current, self.config.drain.is_some());
-                self.memory =
-                    remembered.restore(&self.config.policy, requested, counts, drains, now);
-                self.engines = ProgressTracker::restored(&remembered.wedged, monotonic);
-            }
+            let remembered = Remembered::of(own);
+            let timeout = remembered.startup_times.startup_timeout();
+            let counts = self.replicas.counts(&self.replicas.states_without_samples(now, timeout));
+            let (requested, drains) = (self.scale().current, self.config.drain.is_some());
+            self.memory = remembered.restore(&self.config.policy, requested, counts, drains, now);
+            self.engines = ProgressTracker::restored(&remembered.wedged, monotonic);
         }
         self.learn_starts(now);
     }

@@ -120,7 +120,7 @@ async fn only_a_listed_namespace_and_a_source_without_settings_get_credentials()
     let with_header = Access { headers: header.into(), ..Access::default() };
     assert!(providers.grant("team-a", &with_header, &url).is_none());
     let tls = llm_autoscaler_api::TlsSpec { insecure_skip_verify: true, ..Default::default() };
-    let with_tls = Access { tls: Some(tls), ..Access::default() };
+    let with_tls = Access { tls: Some(Box::new(tls)), ..Access::default() };
     assert!(providers.grant("team-a", &with_tls, &url).is_none());
     std::fs::remove_file(&path).unwrap();
 }

@@ -1,5 +1,7 @@
 //! The status of a role after a decision.
 
+use std::sync::Arc;
+
 use llm_autoscaler_api::{
     LLMAutoscalerSpec, LLMAutoscalerStatus, SloStatus, messages::MetricDescription, parse_target,
 };
@@ -283,7 +285,7 @@ fn a_renamed_role_keeps_the_past_decisions_of_its_object() {
         at(0),
     );
     let mut saved = grown.target.take().unwrap();
-    saved.name = "prefill".to_owned();
+    Arc::make_mut(&mut saved).name = "prefill".to_owned();
     let saved = LLMAutoscalerStatus { targets: vec![saved], ..LLMAutoscalerStatus::default() };
     let restored = RoleStatus::restored(&saved, Some("p"));
     assert_eq!(restored.target, None);
@@ -291,7 +293,7 @@ fn a_renamed_role_keeps_the_past_decisions_of_its_object() {
     assert_eq!(target(&status).decisions.last(), saved.targets[0].decisions.last());
     // Another object of the name begins without a past.
     let mut other = saved.clone();
-    other.targets[0].uid = Some("v".to_owned());
+    Arc::make_mut(&mut other.targets[0]).uid = Some("v".to_owned());
     let status = after(&RoleStatus::restored(&other, Some("prefill")), &step, at(60));
     assert!(!target(&status).decisions.contains(&saved.targets[0].decisions[0]));
 }

@@ -38,7 +38,7 @@ fn status(desired: i32, reason: Reason, current: &str) -> LLMAutoscalerStatus {
     LLMAutoscalerStatus {
         desired_replicas: Some(desired),
         conditions,
-        targets: vec![target],
+        targets: vec![Arc::new(target)],
         ..Default::default()
     }
 }
@@ -87,7 +87,7 @@ fn billed(until: i64, replicas: usize) -> LLMAutoscalerStatus {
     ledger.bill(&replicas, &[], at(0));
     ledger.bill(&replicas, &[], at(until));
     let mut status = status(1, Reason::ReadyForNewScale, "5");
-    status.targets[0].bill = BillStatus::new(&ledger);
+    Arc::make_mut(&mut status.targets[0]).bill = BillStatus::new(&ledger);
     status
 }
 
@@ -115,7 +115,7 @@ fn a_recommendation_that_is_renewed_is_written() {
     let recommended = |covered_seconds| {
         let mut status = status(1, Reason::ReadyForNewScale, "5");
         let bill = RecommendationBill { covered_seconds, ..RecommendationBill::default() };
-        status.targets[0].recommendation =
+        Arc::make_mut(&mut status.targets[0]).recommendation =
             Some(RecommendationStatus { replicas: 1, bill, ..RecommendationStatus::default() });
         status
     };
