@@ -302,10 +302,8 @@ mod tests {
 
     #[test]
     fn workers_of_dynamo_do_not_report() {
-        let grove = known()
-            .into_iter()
-            .find(|grouping| grouping.label.starts_with("grove.io"))
-            .unwrap();
+        let grove =
+            known().into_iter().find(|grouping| grouping.label.starts_with("grove.io")).unwrap();
         // clique, component; reports
         let table = [
             ("web-0-decode-1-decode-ldr", "Decode", true),

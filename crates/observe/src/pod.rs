@@ -40,7 +40,7 @@ pub struct Pod {
     /// The named container ports.
     pub ports: Arc<[(String, u16)]>,
     /// The container ports without a name.
-    pub unnamed_ports: Vec<u16>,
+    pub unnamed_ports: Box<[u16]>,
     /// The state of the pod for a decision. `stuck` is always false here, because it depends on the
     /// time; see [`Self::stuck`].
     pub replica: Replica,
@@ -65,7 +65,7 @@ pub struct Pod {
     /// The extended resources that it requests, such as `nvidia.com/gpu`, and how many of each.
     pub extended_resources: Arc<[(String, u32)]>,
     /// The names of its ResourceClaims.
-    pub claims: Vec<String>,
+    pub claims: Box<[String]>,
 }
 
 impl Pod {
@@ -92,7 +92,7 @@ impl Pod {
             annotations: annotations(pod),
             ip: status.and_then(|status| status.pod_ip.as_ref()).and_then(|ip| ip.parse().ok()),
             ports: ports.into(),
-            unnamed_ports,
+            unnamed_ports: unnamed_ports.into(),
             replica: Replica {
                 phase: phase(status.and_then(|status| status.phase.as_deref())),
                 deleting: pod.metadata.deletion_timestamp.is_some(),
@@ -109,7 +109,7 @@ impl Pod {
             created: created.map(time::from_kubernetes).unwrap_or_default(),
             lifetime: Lifetime::of(pod),
             extended_resources: resources::extended(pod).into(),
-            claims: claims::claims(pod),
+            claims: claims::claims(pod).into(),
         })
     }
 
@@ -124,7 +124,7 @@ impl Pod {
             annotations: BTreeMap::new(),
             ip: None,
             ports: [("http".to_owned(), 8000)].into(),
-            unnamed_ports: Vec::new(),
+            unnamed_ports: Box::default(),
             replica: Replica::READY,
             was_ready: true,
             trouble: None,
@@ -135,7 +135,7 @@ impl Pod {
             created: DateTime::UNIX_EPOCH,
             lifetime: Lifetime::default(),
             extended_resources: [].into(),
-            claims: Vec::new(),
+            claims: Box::default(),
         }
     }
 
@@ -333,7 +333,7 @@ pub(crate) mod tests {
 
     #[test]
     fn a_port_is_declared_by_its_name_or_its_number() {
-        let pod = Pod { unnamed_ports: vec![9000], ..pod("a-0", "a") };
+        let pod = Pod { unnamed_ports: Box::new([9000]), ..pod("a-0", "a") };
         let name = |name: &str| Port::Name(name.to_owned());
         for (port, expected) in [
             (name("http"), true),
@@ -351,7 +351,7 @@ pub(crate) mod tests {
     fn the_only_port_of_a_pod_may_be_unnamed() {
         let only = |ports: &[(&str, u16)], unnamed: &[u16]| {
             let ports = ports.iter().map(|(name, number)| ((*name).to_owned(), *number)).collect();
-            Pod { ports, unnamed_ports: unnamed.to_vec(), ..pod("a", "a") }.has_only_port(8000)
+            Pod { ports, unnamed_ports: unnamed.into(), ..pod("a", "a") }.has_only_port(8000)
         };
         assert!(only(&[], &[8000]) && only(&[("api", 8000)], &[]) && only(&[], &[8000, 8000]));
         assert!(!only(&[], &[]) && !only(&[], &[8000, 9000]) && !only(&[("api", 9000)], &[8000]));

@@ -4,7 +4,9 @@
 //! A pod of any other namespace costs nothing, whatever its labels are.
 
 mod departures;
+mod kept_pod;
 mod namespace;
+mod view;
 
 use std::{
     collections::{HashMap, HashSet},
@@ -20,7 +22,7 @@ use llm_autoscaler_observe::{
 };
 use tokio::sync::{Notify, watch};
 
-use self::namespace::{LIMITS, Listing, Namespace};
+use self::namespace::{Listing, Namespace};
 use crate::{
     backoff::Backoff,
     clock::Clock,
@@ -101,8 +103,7 @@ impl PodView {
     /// Returns a pod that the view lacks because it is too large to be kept, and the limits.
     pub(crate) fn held_out(&self) -> Option<(String, &'static str)> {
         let Following { store, namespace } = &self.following;
-        let state = store.lock();
-        Some((state.namespaces.get(namespace)?.held_out_of(self.id)?.clone(), LIMITS))
+        store.lock().namespaces.get(namespace)?.held_out_of(self.id)
     }
 
     /// Records whether the holder of the view writes the readiness gates of its pods, so that
@@ -233,16 +234,15 @@ impl PodStore {
 
     /// Records the version of a pod, if it is kept.
     pub(crate) fn record_version(&self, namespace: &str, name: &str, version: Option<String>) {
-        let mut state = self.lock();
-        let (namespace, version) = (state.namespaces.get_mut(namespace), version);
-        if let Some((namespace, version)) = namespace.zip(version) {
-            namespace.record_version(name, version);
+        let Some(version) = version else { return };
+        if let Some(namespace) = self.lock().namespaces.get_mut(namespace) {
+            namespace.record_version(name, &version);
         }
     }
 
     /// Returns the latest version of a pod; `None` if it is gone, or another one has its name.
     pub(crate) fn version(&self, pod: &Pod) -> Option<String> {
-        self.lock().namespaces.get(&pod.namespace)?.version(&pod.name, &pod.uid).cloned()
+        self.lock().namespaces.get(&pod.namespace)?.version(&pod.name, &pod.uid).map(str::to_owned)
     }
 
     /// Removes a pod.

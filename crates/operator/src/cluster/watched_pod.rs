@@ -126,7 +126,7 @@ mod tests {
         let pod = Pod::of(&watched.0).unwrap();
         assert!(pod.role_instance.is_some() && pod.replica.deleting && !pod.annotations.is_empty());
         assert_eq!(watched.meta().resource_version.as_deref(), Some("7"));
-        assert_eq!(pod.claims, ["all-gpus", "x-own"]);
+        assert_eq!(*pod.claims, ["all-gpus", "x-own"]);
         assert_eq!(*pod.extended_resources, [("nvidia.com/gpu".to_owned(), 7)]);
         assert_eq!((pod.restarts, pod.unnamed_ports.len(), pod.ports.len()), (5, 1, 1));
         assert!(pod.trouble.is_some() && pod.service.has_gate() && pod.is_scheduled);

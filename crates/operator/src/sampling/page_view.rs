@@ -369,13 +369,14 @@ mod tests {
             ),
         ] {
             let ports = ports.iter().map(|(name, port)| ((*name).to_owned(), *port)).collect();
-            let pod = Pod { ports, unnamed_ports: unnamed.to_vec(), ..Pod::serving("a", "a") };
+            let pod = Pod { ports, unnamed_ports: unnamed.into(), ..Pod::serving("a", "a") };
             let config = config(Some(8000));
             let found = port_of(&pod, &config).ok_or_else(|| no_port(&pod, &config));
             assert_eq!(found, expected.map_err(|rest| format!("{no_name}{rest}")));
         }
         // A port of the spec, and an engine without a usual number, are never replaced.
-        let pod = Pod { ports: [].into(), unnamed_ports: vec![8000], ..Pod::serving("a", "a") };
+        let pod =
+            Pod { ports: [].into(), unnamed_ports: Box::new([8000]), ..Pod::serving("a", "a") };
         assert_eq!(port_of(&pod, &config(None)), None);
     }
 }

@@ -36,15 +36,12 @@ use llm_autoscaler_observe::{
 use tokio::sync::watch;
 use tracing::warn;
 
-use super::departures::Departures;
+use super::{
+    departures::Departures,
+    kept_pod::{KeptPod, LIMITS, is_too_large, pods_of, stub_of},
+    view::View,
+};
 use crate::{backoff::Backoff, kube_api::is_older};
-
-/// The most labels, annotations, ports and claims of a pod together.
-const MOST_ENTRIES: usize = 256;
-/// The most bytes of these.
-const MOST_BYTES: usize = 16 << 10;
-/// The limits, in messages.
-pub(super) const LIMITS: &str = "256 labels and ports, 16 KiB";
 
 /// How far the pods of a namespace are known.
 #[derive(Debug, Default)]
@@ -75,12 +72,12 @@ pub(super) enum Listing {
 /// The pods of one namespace.
 #[derive(Debug)]
 pub(super) struct Namespace {
-    pods: HashMap<String, Arc<Pod>>,
+    pods: HashSet<KeptPod>,
     /// The pod that came last. The next one often has its template, and so shares its labels.
     latest: Option<Arc<Pod>>,
     /// Pods without their labels, annotations and ports, which are in no view: those that are too
     /// large, and those with a gate in a namespace without followers.
-    pub(super) stubs: HashMap<String, Arc<Pod>>,
+    pub(super) stubs: HashSet<KeptPod>,
     views: HashMap<u64, View>,
     /// The number of followers, views included.
     pub(super) followers: usize,
@@ -88,37 +85,22 @@ pub(super) struct Namespace {
     /// The number of the request for a listing: earlier ones are less.
     pub(super) wanted_at: u64,
     pub(super) backoff: Backoff,
-    /// The versions of all these pods, by name. They are not in the pods, which most new versions
-    /// leave as they are.
-    versions: HashMap<String, String>,
     /// The pods that have gone.
     departures: Departures,
-}
-
-/// The pods of one selector.
-#[derive(Debug)]
-struct View {
-    selector: Selector,
-    members: watch::Sender<Members>,
-    /// The pods that the selector selects, and that are held out.
-    held_out: BTreeSet<String>,
-    /// True if the holder of the view writes the readiness gates of its pods.
-    manages_gates: bool,
 }
 
 impl Namespace {
     /// Begins with nothing. `backoff` has the waits between listings.
     pub(super) fn new(backoff: Backoff) -> Self {
         Self {
-            pods: HashMap::new(),
+            pods: HashSet::new(),
             latest: None,
-            stubs: HashMap::new(),
+            stubs: HashSet::new(),
             views: HashMap::new(),
             followers: 0,
             listing: Listing::default(),
             wanted_at: 0,
             backoff,
-            versions: HashMap::new(),
             departures: Departures::default(),
         }
     }
@@ -134,7 +116,7 @@ impl Namespace {
     /// Begins a view. A stub has lost its labels, so only a listing tells if the selector selects
     /// the pod.
     pub(super) fn add_view(&mut self, id: u64, selector: Selector) -> watch::Receiver<Members> {
-        let selected = self.pods.values().filter(|pod| selector.matches(&pod.labels));
+        let selected = pods_of(&self.pods).filter(|pod| selector.matches(&pod.labels));
         let members = selected.map(|pod| (pod.name.clone(), pod.clone())).collect();
         let (members, receiver) = watch::channel(Arc::new(members));
         let held_out = BTreeSet::new();
@@ -175,9 +157,9 @@ impl Namespace {
         self.departures.after(after).filter(its).cloned().collect()
     }
 
-    /// Returns a pod that a view would have if it were not held out.
-    pub(super) fn held_out_of(&self, id: u64) -> Option<&String> {
-        self.views.get(&id)?.held_out.first()
+    /// Returns a pod that a view would have if it were not held out, and the limits.
+    pub(super) fn held_out_of(&self, id: u64) -> Option<(String, &'static str)> {
+        Some((self.views.get(&id)?.held_out.first()?.clone(), LIMITS))
     }
 
     /// Ends the last follower: only pods with a readiness gate are kept, which the operator opens
@@ -187,28 +169,30 @@ impl Namespace {
         self.listing = Listing::Wanted;
         self.backoff.reset();
         self.latest = None;
-        let pods = std::mem::take(&mut self.pods).into_values();
-        let gated: Vec<_> = pods.filter(|pod| pod.service.has_gate()).collect();
-        for pod in gated {
-            self.keep_stub(Arc::unwrap_or_clone(pod));
+        self.stubs.retain(|kept| kept.pod.service.has_gate());
+        let pods = std::mem::take(&mut self.pods);
+        for kept in pods.into_iter().filter(|kept| kept.pod.service.has_gate()) {
+            self.stubs.insert(KeptPod { pod: Arc::new(stub_of(&kept.pod)), ..kept });
         }
-        self.stubs.retain(|_, pod| pod.service.has_gate());
-        self.versions.retain(|name, _| self.stubs.contains_key(name));
     }
 
     /// Records the version of a pod that is kept, if it is not older than the one that is known.
-    pub(super) fn record_version(&mut self, name: &str, version: String) {
-        let is_kept = self.pods.contains_key(name) || self.stubs.contains_key(name);
-        let is_known = self.versions.get(name).is_some_and(|known| is_older(&version, known));
-        if is_kept && !is_known {
-            self.versions.insert(name.to_owned(), version);
+    pub(super) fn record_version(&mut self, name: &str, version: &str) {
+        for all in [&mut self.pods, &mut self.stubs] {
+            let Some(kept) = all.take(name) else { continue };
+            let is_newer = kept.version.as_ref().is_none_or(|known| !is_older(version, known));
+            let version = if is_newer { Some(version.into()) } else { kept.version };
+            all.insert(KeptPod { pod: kept.pod, version });
         }
     }
 
     /// Returns the latest version of a pod; `None` if it is gone, or another one has its name.
-    pub(super) fn version(&self, name: &str, uid: &str) -> Option<&String> {
-        let pod = self.pods.get(name).or_else(|| self.stubs.get(name))?;
-        self.versions.get(name).filter(|_| pod.uid == uid)
+    pub(super) fn version(&self, name: &str, uid: &str) -> Option<&str> {
+        self.kept(name).filter(|kept| kept.pod.uid == uid)?.version.as_deref()
+    }
+
+    fn kept(&self, name: &str) -> Option<&KeptPod> {
+        self.pods.get(name).or_else(|| self.stubs.get(name))
     }
 
     /// Takes a pod that the watch tells of. Returns whether it is kept.
@@ -217,7 +201,7 @@ impl Namespace {
         if self.followers > 0 {
             self.put(pod, now);
         } else if pod.service.has_gate() {
-            self.keep_stub(pod);
+            self.keep_stub(&pod);
         } else {
             self.remove(&pod.name, now);
             return false;
@@ -246,7 +230,7 @@ impl Namespace {
 
     /// Removes the pods that a listing of the whole cluster does not have.
     pub(super) fn retain(&mut self, is_listed: impl Fn(&str) -> bool, now: DateTime<Utc>) {
-        let names = self.pods.keys().chain(self.stubs.keys());
+        let names = pods_of(&self.pods).chain(pods_of(&self.stubs)).map(|pod| &pod.name);
         let gone: Vec<String> = names.filter(|name| !is_listed(name)).cloned().collect();
         for name in &gone {
             self.remove(name, now);
@@ -265,8 +249,8 @@ impl Namespace {
             pod.service.has_gate() && pod.service.gate != Gate::Open && !pod.replica.deleting
         };
         let is_known = self.followers == 0 || self.is_complete();
-        let pods = self.pods.values().filter(is_closed).filter(move |pod| !is_managed(pod));
-        pods.chain(self.stubs.values().filter(is_closed)).filter(move |_| is_known)
+        let pods = pods_of(&self.pods).filter(is_closed).filter(move |pod| !is_managed(pod));
+        pods.chain(pods_of(&self.stubs).filter(is_closed)).filter(move |_| is_known)
     }
 
     fn touch(&mut self, name: &str) {
@@ -276,11 +260,12 @@ impl Namespace {
     }
 
     fn put(&mut self, mut pod: Pod, now: DateTime<Utc>) {
-        if let Some(replaced) = self.pods.get(&pod.name).filter(|known| known.uid != pod.uid) {
-            self.departures.record(replaced.clone(), now);
+        let known = self.pods.get(&*pod.name);
+        if let Some(replaced) = known.filter(|known| known.pod.uid != pod.uid) {
+            self.departures.record(replaced.pod.clone(), now);
         }
         // Readiness that was seen is certain; that a status tells only after some seconds.
-        let known = self.pods.get(&pod.name).or_else(|| self.stubs.get(&pod.name));
+        let known = self.kept(&pod.name).map(|known| &known.pod);
         let known = known.filter(|known| known.uid == pod.uid);
         pod.was_ready |= known.is_some_and(|known| known.was_ready);
         pod.record_seen(known.map(Arc::as_ref), now);
@@ -289,25 +274,27 @@ impl Namespace {
             pod.share(like);
         }
         if is_too_large(&pod) {
-            self.hold_out(pod);
+            self.hold_out(&pod);
             return;
         }
-        if self.stubs.remove(&pod.name).is_some() {
+        let stub = self.stubs.take(&*pod.name);
+        if stub.is_some() {
             self.views.values_mut().for_each(|view| view.let_in(&pod.name));
         }
-        let pod = Arc::new(pod);
-        if self.pods.get(&pod.name).is_some_and(|known| *known == pod) {
+        if self.pods.get(&*pod.name).is_some_and(|known| *known.pod == pod) {
             return;
         }
+        let pod = Arc::new(pod);
         self.latest = Some(pod.clone());
-        self.pods.insert(pod.name.clone(), pod.clone());
+        let version = self.pods.take(&*pod.name).or(stub).and_then(|kept| kept.version);
+        self.pods.insert(KeptPod { pod: pod.clone(), version });
         self.views.values().for_each(|view| view.put(&pod));
     }
 
     /// Takes note of the views that a pod belongs to, which is too large to be kept: nothing is
     /// decided about their targets.
-    fn hold_out(&mut self, pod: Pod) {
-        self.views.values_mut().for_each(|view| view.hold_out(&pod));
+    fn hold_out(&mut self, pod: &Pod) {
+        self.views.values_mut().for_each(|view| view.hold_out(pod));
         // Only the first one is logged, so that a thousand of them do not fill the log.
         if self.stubs.is_empty() {
             warn!(
@@ -320,71 +307,20 @@ impl Namespace {
         self.keep_stub(pod);
     }
 
-    fn keep_stub(&mut self, mut pod: Pod) {
-        self.pods.remove(&pod.name);
-        (pod.labels, pod.annotations) = Default::default();
-        (pod.ports, pod.unnamed_ports) = Default::default();
-        pod.role_instance = None;
-        self.stubs.insert(pod.name.clone(), Arc::new(pod));
+    fn keep_stub(&mut self, pod: &Pod) {
+        let known = self.pods.take(&*pod.name).or_else(|| self.stubs.take(&*pod.name));
+        let version = known.and_then(|kept| kept.version);
+        self.stubs.insert(KeptPod { pod: Arc::new(stub_of(pod)), version });
     }
 
     fn remove(&mut self, name: &str, now: DateTime<Utc>) {
-        if let Some(pod) = self.pods.remove(name) {
-            self.departures.record(pod, now);
+        if let Some(kept) = self.pods.take(name) {
+            self.departures.record(kept.pod, now);
         }
         self.stubs.remove(name);
-        self.versions.remove(name);
         for view in self.views.values_mut() {
             view.let_in(name);
             view.remove(name);
         }
     }
-}
-
-impl View {
-    fn put(&self, pod: &Arc<Pod>) {
-        if self.selector.matches(&pod.labels) {
-            self.members.send_modify(|members| {
-                Arc::make_mut(members).insert(pod.name.clone(), pod.clone());
-            });
-        } else {
-            self.remove(&pod.name);
-        }
-    }
-
-    fn remove(&self, name: &str) {
-        self.members.send_if_modified(|members| {
-            members.contains_key(name) && Arc::make_mut(members).remove(name).is_some()
-        });
-    }
-
-    /// Takes note of a pod that is held out, while its labels are still there.
-    fn hold_out(&mut self, pod: &Pod) {
-        self.remove(&pod.name);
-        if !self.selector.matches(&pod.labels) {
-            self.let_in(&pod.name);
-        } else if self.held_out.insert(pod.name.clone()) {
-            self.members.send_modify(|_| {});
-        }
-    }
-
-    /// A pod is gone, or not too large any more.
-    fn let_in(&mut self, name: &str) {
-        if self.held_out.remove(name) {
-            self.members.send_modify(|_| {});
-        }
-    }
-}
-
-/// Returns whether a pod takes more memory than any real one. Its author chooses the labels, and an
-/// object of a megabyte has room for 11,000 of them.
-fn is_too_large(pod: &Pod) -> bool {
-    let named = pod.labels.len() + pod.annotations.len() + pod.ports.len();
-    let maps = pod.labels.iter().chain(&pod.annotations);
-    let texts = maps.map(|(key, value)| key.len() + value.len());
-    let ports = pod.ports.iter().map(|(name, _)| name.len());
-    let owner = pod.role_instance.as_ref().map(|owner| owner.uid.len());
-    let claims = pod.claims.iter().map(String::len);
-    named + pod.unnamed_ports.len() + pod.claims.len() > MOST_ENTRIES
-        || texts.chain(ports).chain(owner).chain(claims).sum::<usize>() > MOST_BYTES
 }

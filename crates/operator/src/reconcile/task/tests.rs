@@ -1,11 +1,12 @@
 use kube::ResourceExt;
-use llm_autoscaler_api::{LLMAutoscalerStatus, SourceConfig, TargetConfig, conditions};
+use llm_autoscaler_api::{LLMAutoscalerStatus, SourceConfig, SourceSpec, TargetConfig, conditions};
 use serde_json::{Value, json};
 
 use super::*;
 use crate::{
     Config, context,
     kube_api::stand_in::{Answer, Received, StandIn, until},
+    status::role_status::RoleStatus,
 };
 
 /// The annotation by which a test makes an autoscaler panic when it begins.
@@ -129,13 +130,15 @@ async fn an_idle_autoscaler_takes_no_memory_for_what_is_rare() {
     let autoscaler = Box::new(Autoscaler::new(context, receiver.borrow().clone()));
     let future = size_of_val(&autoscaler.run(receiver));
     for (name, bytes, most) in [
-        ("Autoscaler", size_of::<Autoscaler>(), 920),
-        ("Role", size_of::<Role>(), 4808),
-        ("TargetConfig", size_of::<TargetConfig>(), 1640),
-        ("SourceConfig", size_of::<SourceConfig>(), 256),
+        ("Autoscaler", size_of::<Autoscaler>(), 768),
+        ("Role", size_of::<Role>(), 2736),
+        ("RoleStatus", size_of::<RoleStatus>(), 128),
+        ("TargetConfig", size_of::<TargetConfig>(), 552),
+        ("SourceSpec", size_of::<SourceSpec>(), 176),
+        ("SourceConfig", size_of::<SourceConfig>(), 168),
         ("LLMAutoscaler", size_of::<LLMAutoscaler>(), 1160),
         ("LLMAutoscalerStatus", size_of::<LLMAutoscalerStatus>(), 176),
-        ("the future", future, 900),
+        ("the future", future, 728),
     ] {
         assert!(bytes <= most, "{name}: {bytes} bytes");
     }

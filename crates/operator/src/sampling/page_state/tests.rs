@@ -54,7 +54,7 @@ fn a_page_that_waits_for_memory_in_vain_gives_back_an_outdated_window() {
 #[test]
 fn a_page_takes_no_memory_for_what_is_rare() {
     for (name, bytes, most) in [
-        ("Pod", size_of::<Pod>(), 320),
+        ("Pod", size_of::<Pod>(), 304),
         ("PageKey", size_of::<PageKey>(), 88),
         ("Feed", size_of::<Feed<PageKey, PageState>>(), 400),
         ("Kept", size_of::<Kept>(), 72),
