@@ -141,9 +141,13 @@ impl Supervisor {
         task: &'static str,
         work: impl Future<Output = ()> + Send + 'static,
     ) -> AbortHandle {
-        // In a box, since a future that is moved into another one has its memory twice.
-        let (supervisor, work) = (self.clone(), Box::pin(work));
-        tokio::spawn(async move { drop(supervisor.attempt(task, work).await) }).abort_handle()
+        let supervisor = self.clone();
+        let caught = AssertUnwindSafe(work).catch_unwind();
+        // In a box, which also keeps what Tokio adds small: it adds to the size of what it is given.
+        tokio::spawn(Box::pin(caught.map(move |result| {
+            let _ = result.map_err(|payload| supervisor.record(task, &*payload));
+        })))
+        .abort_handle()
     }
 
     fn record(&self, task: &'static str, payload: &(dyn Any + Send)) -> Panic {

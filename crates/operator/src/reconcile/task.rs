@@ -66,9 +66,10 @@ pub(super) fn run(
     // them.
     let mut begun = begin(&context, &mut objects);
     async move {
-        tokio::time::sleep(delay).await;
+        // Waits that come once are in boxes, so that they take no memory later.
+        Box::pin(tokio::time::sleep(delay)).await;
         // A step without the pods would end with a status that says so, for each autoscaler.
-        context.sampling.pods.health().begun(FIRST_PODS_WITHIN).await;
+        Box::pin(context.sampling.pods.health().begun(FIRST_PODS_WITHIN)).await;
         let mut restarts = context.supervisor.restarts();
         loop {
             restarts.record_start();
@@ -81,14 +82,13 @@ pub(super) fn run(
             };
             let Err(panic) = result else { return };
             let wait = restarts.wait();
-            // In a box, because few autoscalers ever need this large future.
             let report = Box::pin(report_panic(&context, &objects, &panic, wait));
             // A second panic is counted, and changes nothing.
             let _ = context.supervisor.attempt(NAME, report).await;
             let broken = objects.borrow().metadata.generation;
             let is_changed = |object: &Arc<LLMAutoscaler>| object.metadata.generation != broken;
-            let changed = objects.wait_for(is_changed);
-            if tokio::time::timeout(wait, changed).await.is_ok_and(|changed| changed.is_err()) {
+            let changed = Box::pin(tokio::time::timeout(wait, objects.wait_for(is_changed)));
+            if changed.await.is_ok_and(|changed| changed.is_err()) {
                 // The object is gone.
                 return;
             }
