@@ -69,11 +69,11 @@ impl Remembered {
         Self {
             history: history.map(|stored| stored.record.clone()),
             startup_times: StartupTimes::from_seconds(&target.start_up_seconds),
-            shadow: target.recommendation.as_ref().map(RecommendationStatus::shadow),
+            shadow: target.recommendation.as_deref().map(RecommendationStatus::shadow),
             manual_change: target.manual_change.clone(),
             changes: history.map(|stored| stored.changes.clone()).unwrap_or_default(),
             wedged: history.map(|stored| stored.wedged.clone()).unwrap_or_default(),
-            learned: history.and_then(|stored| stored.learned.clone()),
+            learned: history.and_then(|stored| stored.learned.as_deref().cloned()),
             bill: target.bill.as_ref().and_then(BillStatus::record).cloned(),
         }
     }
@@ -132,7 +132,7 @@ pub fn encode(
         version: MEMORY_VERSION,
         changes: changes.to_vec(),
         wedged: wedged[..wedged.len().min(WEDGED_PODS)].to_vec(),
-        learned,
+        learned: learned.map(Box::new),
         record: memory.history.snapshot(),
     });
 }
@@ -316,7 +316,7 @@ mod tests {
         let mut target = TargetStatus {
             uid: Some(uid.to_owned()),
             decisions: vec![decision; 10],
-            recommendation,
+            recommendation: recommendation.map(Box::new),
             ..TargetStatus::default()
         };
         let change = ChangeRecord {

@@ -96,7 +96,7 @@ pub struct TargetStatus {
     pub decision: Option<DecisionStatus>,
     /// What keeps the promise of the spec, and whether it is kept; only with slo.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub slo: Option<SloStatus>,
+    pub slo: Option<Box<SloStatus>>,
     /// The last ten decisions that changed the size or the rule that limits it, latest first.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<PastDecision>,
@@ -116,7 +116,7 @@ pub struct TargetStatus {
     /// The number of replicas that this autoscaler would have, beside those that are there; only
     /// with mode Recommend.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub recommendation: Option<RecommendationStatus>,
+    pub recommendation: Option<Box<RecommendationStatus>>,
     /// The record that the operator keeps for the stabilization windows, rate policies and repeated
     /// changes by other writers. It survives a restart of the operator.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
@@ -272,7 +272,7 @@ pub struct StoredHistory {
     pub wedged: Vec<String>,
     /// What has been learned of the engine, with `slo`; absent in older records.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "lenient")]
-    pub learned: Option<LearnedRecord>,
+    pub learned: Option<Box<LearnedRecord>>,
     /// The history.
     #[serde(flatten)]
     pub record: HistoryRecord,

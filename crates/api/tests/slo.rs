@@ -209,6 +209,6 @@ fn a_model_takes_less_than_800_bytes_and_one_that_is_not_understood_is_none() {
         assert_eq!(history.record.replicas, Some(3));
         history.learned
     };
-    assert_eq!(read(json), Some(learned));
+    assert_eq!(read(json), Some(Box::new(learned)));
     assert_eq!(read(json!({"engine": "VLLM", "fit": "of 2031"})), None);
 }

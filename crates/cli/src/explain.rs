@@ -236,7 +236,6 @@ fn is_unusual(condition: &Condition) -> bool {
 mod tests {
     use std::sync::Arc;
 
-    use llm_autoscaler_api::RecommendationStatus;
     use serde_json::json;
 
     use super::*;
@@ -307,7 +306,7 @@ ScalingLimited=True TooManyReplicas: more than the maximum
         let mut object: LLMAutoscaler = serde_json::from_str(OBJECT).unwrap();
         object.spec.mode = ScalingMode::Recommend;
         let target = Arc::make_mut(&mut object.status.as_mut().unwrap().targets[0]);
-        target.recommendation = Some(RecommendationStatus::default());
+        target.recommendation = Some(Box::default());
         target.metrics[0].replicas.as_mut().unwrap().used = 1;
         let text = render(&object, DateTime::UNIX_EPOCH);
         for expected in [

@@ -305,14 +305,14 @@ team-a/new has no bill yet: it begins with the first decision; see llm-autoscale
         let targets = [&mut new, &mut earlier]
             .map(|it| Arc::make_mut(&mut it.status.as_mut().unwrap().targets[0]));
         for target in targets {
-            target.recommendation = Some(RecommendationStatus {
+            target.recommendation = Some(Box::new(RecommendationStatus {
                 bill: RecommendationBill {
                     actual_replica_seconds: 36_000,
                     recommended_replica_seconds: 27_000,
                     ..RecommendationBill::default()
                 },
                 ..RecommendationStatus::default()
-            });
+            }));
         }
         new.spec.mode = ScalingMode::Recommend;
         earlier.spec.mode = ScalingMode::Recommend;

@@ -102,7 +102,7 @@ mod tests {
             Arc::make_mut(&mut pod.labels).insert(format!("{LWS}/worker-index"), index.to_owned());
             if index == "1" {
                 let ports = ports.iter().map(|(name, port)| ((*name).to_owned(), *port));
-                (pod.ports, pod.unnamed_ports) = (ports.collect(), unnamed.to_vec());
+                (pod.ports, pod.unnamed_ports) = (ports.collect(), unnamed.into());
                 pod.replica.ready = ready;
             }
             (pod.name.clone(), Arc::new(pod))

@@ -294,8 +294,8 @@ fn target_status(
         metrics,
         decisions: decisions(before, report, derivation.is_some(), now),
         decision: derivation,
-        recommendation: recommending::status(before, report.memory),
-        slo: promise::status(config, report.promise),
+        recommendation: recommending::status(before, report.memory).map(Box::new),
+        slo: promise::status(config, report.promise).map(Box::new),
         bill: before.and_then(|target| target.bill.clone()),
         ..TargetStatus::default()
     };

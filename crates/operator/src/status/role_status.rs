@@ -266,7 +266,7 @@ fn only(targets: &[Arc<TargetStatus>]) -> Option<&Arc<TargetStatus>> {
 
 #[cfg(test)]
 mod tests {
-    use llm_autoscaler_api::{RecommendationStatus, conditions};
+    use llm_autoscaler_api::conditions;
 
     use super::*;
 
@@ -328,7 +328,7 @@ mod tests {
             targets: vec![Arc::new(TargetStatus {
                 current_replicas: 5,
                 desired_replicas: 3,
-                recommendation: Some(RecommendationStatus::default()),
+                recommendation: Some(Box::default()),
                 ..TargetStatus::default()
             })],
             ..LLMAutoscalerStatus::default()

@@ -82,7 +82,7 @@ impl<'a> Scene<'a> {
     async fn slo(&self) -> Result<SloStatus> {
         let status = self.stage.status(NAME).await?;
         let target = status.targets.into_iter().next().context("the status has no target")?;
-        target.slo.clone().context("the target has no slo")
+        target.slo.as_deref().cloned().context("the target has no slo")
     }
 
     /// Waits until the target has the size that the promise needs, for two statuses in a row, and

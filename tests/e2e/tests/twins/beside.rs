@@ -134,7 +134,7 @@ pub(crate) async fn both(stage: &Stage, current: i32, desired: i32) -> Result<()
 /// fewer, then more.
 async fn the_bill_has_both(stage: &Stage) -> Result<()> {
     let RecommendationStatus { replicas, bill, differences } =
-        stage.status("a").await?.targets[0].recommendation.clone().context("no recommendation")?;
+        *stage.status("a").await?.targets[0].recommendation.clone().context("no recommendation")?;
     ensure!(replicas == 3, "{replicas}");
     let sizes: Vec<_> = differences.iter().map(|each| (each.actual, each.recommended)).collect();
     ensure!(sizes.contains(&(5, 3)) && sizes.contains(&(1, 3)), "{differences:?}");

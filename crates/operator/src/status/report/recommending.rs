@@ -30,7 +30,7 @@ pub(super) fn status(
     memory: &RoleMemory,
 ) -> Option<RecommendationStatus> {
     let latest = RecommendationStatus::of(memory.shadow.as_ref()?);
-    let before = before.and_then(|target| target.recommendation.as_ref());
+    let before = before.and_then(|target| target.recommendation.as_deref());
     let kept = before.filter(|before| !latest.is_news(before)).cloned();
     Some(kept.unwrap_or(latest))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use llm_autoscaler_api::{
-    LLMAutoscalerSpec, LLMAutoscalerStatus, SloStatus, messages::MetricDescription, parse_target,
+    LLMAutoscalerSpec, LLMAutoscalerStatus, messages::MetricDescription, parse_target,
 };
 use llm_autoscaler_core::{
     Adjusted, Adjustment, Decision, History, Milli, Observation, Precision, Profile, Reading,

@@ -116,7 +116,7 @@ fn a_recommendation_that_is_renewed_is_written() {
         let mut status = status(1, Reason::ReadyForNewScale, "5");
         let bill = RecommendationBill { covered_seconds, ..RecommendationBill::default() };
         Arc::make_mut(&mut status.targets[0]).recommendation =
-            Some(RecommendationStatus { replicas: 1, bill, ..RecommendationStatus::default() });
+            Some(Box::new(RecommendationStatus { replicas: 1, bill, ..Default::default() }));
         status
     };
     let ledger = super::Ledger { written_at: Some(at(100)), ..super::Ledger::new(&recommended(0)) };

@@ -34,7 +34,7 @@ fn a_promise_that_does_not_decide_yet_says_what_does() {
     let summary = status.summary.as_deref().unwrap();
     let expected = "ttft <unknown>/2 s, itl <unknown>/100 ms, in-flight 7/32, + 1 more...";
     assert_eq!(summary, expected);
-    assert_eq!(target(&status).slo, Some(SloStatus::default()));
+    assert_eq!(target(&status).slo, Some(Box::default()));
     let names: Vec<_> = target(&status).metrics.iter().map(|it| &*it.name).collect();
     assert_eq!(names, ["slo", "WaitingRequests"]);
 }

@@ -58,7 +58,8 @@ fn a_bill_that_grows_a_little_changes_no_status() {
     };
     let first = recommending::status(None, &bill(10)).unwrap();
     assert_eq!(first.bill.actual_replica_seconds, 20);
-    let before = TargetStatus { recommendation: Some(first.clone()), ..TargetStatus::default() };
+    let before =
+        TargetStatus { recommendation: Some(Box::new(first.clone())), ..TargetStatus::default() };
     assert_eq!(recommending::status(Some(&before), &bill(309)), Some(first));
     let grown = recommending::status(Some(&before), &bill(310)).unwrap();
     assert_eq!(grown.bill.recommended_replica_seconds, 310);
