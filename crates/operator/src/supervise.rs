@@ -143,7 +143,7 @@ impl Supervisor {
     ) -> AbortHandle {
         let supervisor = self.clone();
         let caught = AssertUnwindSafe(work).catch_unwind();
-        // In a box, which also keeps what Tokio adds small: it adds to the size of what it is given.
+        // In a box, since Tokio adds memory in proportion to what it is given.
         tokio::spawn(Box::pin(caught.map(move |result| {
             let _ = result.map_err(|payload| supervisor.record(task, &*payload));
         })))
