@@ -1,5 +1,7 @@
 //! Bills as tables and as properties.
 
+use std::sync::Arc;
+
 use proptest::prelude::*;
 
 use super::*;
@@ -167,6 +169,27 @@ fn a_day_forgets_its_hours_one_by_one() {
     let day = ledger.record().unwrap().day();
     assert_eq!(seconds(&day.amounts), [(Needed, 23 * 3600 + 60)]);
     assert_eq!(ledger.record().unwrap().hours.len(), 24);
+}
+
+/// A day of a ledger and that of its status took twice the memory of one.
+#[test]
+fn records_share_the_hours_that_have_passed() {
+    let hour = 3600;
+    let mut ledger = Ledger::default();
+    let replicas = [replica("a", 0, Needed)];
+    for second in [0, hour, 2 * hour + 60] {
+        ledger.bill(&replicas, &[], at(second));
+    }
+    let earlier = ledger.record().unwrap();
+    let kept = earlier.clone();
+    ledger.bill(&replicas, &[], at(2 * hour + 120));
+    let later = ledger.record().unwrap();
+    let is_shared: Vec<bool> =
+        earlier.hours.iter().zip(&later.hours).map(|(a, b)| Arc::ptr_eq(a, b)).collect();
+    assert_eq!(is_shared, [true, true, false]);
+    assert_eq!(earlier, kept, "an hour that goes on leaves an earlier record as it was");
+    let covered = [&earlier, &later].map(|record| record.hours[2].covered_ms);
+    assert_eq!(covered[1] - covered[0], 60_000);
 }
 
 #[test]
