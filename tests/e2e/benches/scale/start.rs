@@ -21,6 +21,8 @@ const DECIDED: &str = "llm_autoscaler_autoscalers_decided";
 /// The same of a build before that metric: the autoscalers that say so in their statuses. It is
 /// right where no status was there before.
 const ACTIVE: &str = "llm_autoscaler_conditions{type=\"ScalingActive\",status=\"True\"";
+/// The same of a build before that one: all decisions, some of which are of the same autoscaler.
+const DECISIONS: &str = "llm_autoscaler_decisions_total{";
 /// The time in which all autoscalers decide, and all pages are read twice.
 const SETTLED: Duration = Duration::from_mins(5);
 
@@ -40,7 +42,10 @@ pub(crate) struct Started {
 /// Returns the number of autoscalers that an operator has decided on.
 pub(crate) async fn decided(operator: &Operator) -> Option<f64> {
     let page = OwnMetrics::of(operator).await.ok()?;
-    Some(page.value(DECIDED).unwrap_or_else(|| page.sum_of(ACTIVE)))
+    Some(page.value(DECIDED).unwrap_or_else(|| {
+        let active = page.sum_of(ACTIVE);
+        if active > 0.0 { active } else { page.sum_of(DECISIONS) }
+    }))
 }
 
 /// Waits until an operator has decided on all autoscalers. Returns the times of the first and of
