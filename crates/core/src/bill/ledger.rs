@@ -105,7 +105,7 @@ impl Ledger {
         let mut spans = Vec::new();
         if let Some(remembered) = self.remembered.take() {
             let Recalled { open, gone } = remembered.recall(replicas, &ended, (until, now));
-            self.open = open;
+            self.open = open.into_iter().collect();
             spans.extend(gone);
         }
         let before = self.existing();

@@ -43,7 +43,7 @@ pub(super) struct Remembered {
 #[derive(Debug, Default)]
 pub(super) struct Recalled {
     /// Those that still exist.
-    pub(super) open: LiteMap<String, Open>,
+    pub(super) open: BTreeMap<String, Open>,
     /// The time of those that have gone.
     pub(super) gone: Vec<Span>,
 }
