@@ -7,6 +7,7 @@
 
 use std::{
     any::Any,
+    borrow::Borrow,
     fmt,
     panic::{AssertUnwindSafe, catch_unwind},
     time::Duration,
@@ -99,13 +100,12 @@ impl Supervisor {
     ///
     /// # Errors
     /// It panicked.
-    pub(crate) async fn attempt<T>(
+    pub(crate) fn attempt<T>(
         &self,
         task: &'static str,
         work: impl Future<Output = T>,
-    ) -> Result<T, Panic> {
-        let result = AssertUnwindSafe(work).catch_unwind().await;
-        result.map_err(|payload| self.record(task, &*payload))
+    ) -> impl Future<Output = Result<T, Panic>> {
+        caught(self, task, work)
     }
 
     /// Runs what `start` begins until it ends by itself. After a panic `failed` is told, and it is
@@ -141,13 +141,9 @@ impl Supervisor {
         task: &'static str,
         work: impl Future<Output = ()> + Send + 'static,
     ) -> AbortHandle {
-        let supervisor = self.clone();
-        let caught = AssertUnwindSafe(work).catch_unwind();
+        let work = caught(self.clone(), task, work);
         // In a box, since Tokio adds memory in proportion to what it is given.
-        tokio::spawn(Box::pin(caught.map(move |result| {
-            let _ = result.map_err(|payload| supervisor.record(task, &*payload));
-        })))
-        .abort_handle()
+        tokio::spawn(Box::pin(work.map(drop))).abort_handle()
     }
 
     fn record(&self, task: &'static str, payload: &(dyn Any + Send)) -> Panic {
@@ -159,6 +155,17 @@ impl Supervisor {
         error!(task, panic = text, "a task has panicked; please report this");
         Panic(text)
     }
+}
+
+/// Returns the result of a future, or the panic that ended it, which the supervisor has counted.
+fn caught<T>(
+    supervisor: impl Borrow<Supervisor>,
+    task: &'static str,
+    work: impl Future<Output = T>,
+) -> impl Future<Output = Result<T, Panic>> {
+    AssertUnwindSafe(work)
+        .catch_unwind()
+        .map(move |result| result.map_err(|payload| supervisor.borrow().record(task, &*payload)))
 }
 
 /// Logs the place of each panic of the process, in one line and in the format of the log.
