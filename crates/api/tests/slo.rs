@@ -1,13 +1,8 @@
 //! The field `slo`: what it becomes, and what is refused.
 #![allow(clippy::unwrap_used)]
 
-use llm_autoscaler_api::{
-    LLMAutoscalerSpec, LearnedRecord, ParsedSpec, SpecError, TargetConfig, TargetStatus, parse_spec,
-};
-use llm_autoscaler_core::{
-    Profile,
-    slo::{Learned, SloRole},
-};
+use llm_autoscaler_api::{LLMAutoscalerSpec, ParsedSpec, SpecError, TargetConfig, parse_spec};
+use llm_autoscaler_core::{Profile, slo::SloRole};
 use serde_json::{Value, json};
 
 fn parse(change: impl FnOnce(&mut Value), profile: Profile) -> Result<TargetConfig, SpecError> {
@@ -178,37 +173,4 @@ fn a_promise_and_its_phases_need_each_other() {
         ]);
     };
     assert_eq!(field(of_prefill_only), "sources");
-}
-
-#[test]
-fn a_model_takes_less_than_800_bytes_and_one_that_is_not_understood_is_none() {
-    let numbers = |count| vec![-1.234_567e-5; count];
-    let learned = Learned {
-        fit: numbers(18),
-        lengths: numbers(5),
-        margins: numbers(2),
-        starts: numbers(16),
-        kv_capacity: Some(1_234_567.0),
-        sequences: Some(256.0),
-    };
-    let learned = LearnedRecord { engine: "TensorRTLLM".to_owned(), learned };
-    let json = serde_json::to_value(&learned).unwrap();
-    assert!(json.to_string().len() < 800, "{json}");
-    assert_eq!(serde_json::from_value::<LearnedRecord>(json.clone()).unwrap(), learned);
-    let read = |learned: Value| {
-        let history = json!({
-            "replicas": 3, "recommendations": [], "scaleUps": [], "scaleDowns": [],
-            "learned": learned,
-        });
-        let target: TargetStatus = serde_json::from_value(json!({
-            "name": "a", "currentReplicas": 3, "readyReplicas": 3, "desiredReplicas": 3,
-            "history": history,
-        }))
-        .unwrap();
-        let history = target.history.unwrap();
-        assert_eq!(history.record.replicas, Some(3));
-        history.learned
-    };
-    assert_eq!(read(json), Some(Box::new(learned)));
-    assert_eq!(read(json!({"engine": "VLLM", "fit": "of 2031"})), None);
 }

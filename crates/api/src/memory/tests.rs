@@ -200,3 +200,27 @@ fn the_memory_of_many_roles_fits_the_budget() {
         }
     }
 }
+
+#[test]
+fn a_model_takes_less_than_800_bytes_and_one_that_is_not_understood_is_none() {
+    let learned = learned();
+    let json = serde_json::to_value(&learned).unwrap();
+    assert!(json.to_string().len() < 800, "{json}");
+    assert_eq!(serde_json::from_value::<LearnedRecord>(json.clone()).unwrap(), learned);
+    let read = |learned: serde_json::Value| {
+        let history = json!({
+            "replicas": 3, "recommendations": [], "scaleUps": [], "scaleDowns": [],
+            "learned": learned,
+        });
+        let target: TargetStatus = serde_json::from_value(json!({
+            "name": "a", "currentReplicas": 3, "readyReplicas": 3, "desiredReplicas": 3,
+            "history": history,
+        }))
+        .unwrap();
+        let history = target.history.unwrap();
+        assert_eq!(history.record.replicas, Some(3));
+        history.learned
+    };
+    assert_eq!(read(json), Some(Box::new(learned)));
+    assert_eq!(read(json!({"engine": "VLLM", "fit": "of 2031"})), None);
+}
