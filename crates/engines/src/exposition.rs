@@ -37,6 +37,7 @@ use memchr::memchr_iter;
 use self::{
     accumulator::Grouping,
     compiled::{CompiledName, CompiledRecipe},
+    declared::TypeLine,
     idle::{ValidPage, ZeroIf},
     line::{Sample, Text, looks_like_sample, name_of, name_without_blank, trim},
 };
@@ -73,6 +74,9 @@ pub struct Extractor {
     /// The places of the families whose names have n bytes; the last entry is for longer ones too.
     /// A family may have several spellings, so that there are many of them.
     by_length: Vec<Vec<usize>>,
+    /// The places of the families that a `# TYPE` line may be about whose name has n bytes; the
+    /// last entry is for longer ones too.
+    declared: Vec<Vec<usize>>,
     /// The number of accumulators: one for each distinct selector.
     accumulators: usize,
     recipes: Vec<CompiledRecipe>,
@@ -96,8 +100,8 @@ struct CompiledSelector {
     accumulator: usize,
 }
 
-/// The length of the longest end of a name that a `# TYPE` line of its family is about.
-const LONGEST_SUFFIX: usize = "_bucket".len();
+/// The length from which names are not told from each other by it, in bytes.
+const LONGEST: usize = 127;
 
 impl Extractor {
     /// Returns an extractor for the quantities of `recipes`.
@@ -211,12 +215,13 @@ impl Extractor {
         let is_it = |family: &Family| family.hash == hash && family.name == name;
         let index = self.families.iter().position(is_it).unwrap_or_else(|| {
             self.lengths |= length_bit(&name);
-            let selectors = Vec::new();
-            let length = length(&name);
-            self.families.push(Family { name, hash, selectors });
-            self.by_length.resize(self.by_length.len().max(length + 1), Vec::new());
-            self.by_length[length].push(self.families.len() - 1);
-            self.families.len() - 1
+            let place = self.families.len();
+            add_at(&mut self.by_length, length(&name), place);
+            for bytes in declared::declaring_lengths(&name) {
+                add_at(&mut self.declared, bytes.min(LONGEST), place);
+            }
+            self.families.push(Family { name, hash, selectors: Vec::new() });
+            place
         });
         let selectors = &mut self.families[index].selectors;
         let known = selectors.iter().find(|known| {
@@ -295,13 +300,13 @@ impl Pass<'_> {
     /// Notes the type of a `# TYPE` line for the wanted series that it is about. A line about the
     /// series itself counts before one about its family.
     fn declare(&mut self, line: &[u8]) {
-        let Some((name, declared)) = declared::type_line(line) else { return };
-        // The family itself, or a part of it such as `_bucket`, which is longer by seven at most.
-        let lengths = length(name)..=(name.len() + LONGEST_SUFFIX).min(127);
-        let by_length = self.extractor.by_length.iter().skip(*lengths.start());
-        let places = by_length.take(lengths.count()).flatten();
+        let Some(line) = TypeLine::parse(line) else { return };
+        let places = self.extractor.declared.get(length(line.name)).into_iter().flatten();
         for family in places.map(|place| &self.extractor.families[*place]) {
-            if let Some(declaration) = Declaration::of(&family.name, name, declared) {
+            if family.name.starts_with(line.name)
+                && let Some(declared) = line.declared()
+                && let Some(declaration) = Declaration::of(&family.name, line.name, declared)
+            {
                 for selector in &family.selectors {
                     self.scratch.declare(selector.accumulator, declaration);
                 }
@@ -364,7 +369,15 @@ fn length_bit(name: &[u8]) -> u128 {
     1 << length(name)
 }
 
-/// Returns the length of a name, up to 127.
+/// Returns the length of a name, up to the longest that is told from others.
 fn length(name: &[u8]) -> usize {
-    name.len().min(127)
+    name.len().min(LONGEST)
+}
+
+/// Adds a place to those of a length, once.
+fn add_at(places: &mut Vec<Vec<usize>>, length: usize, place: usize) {
+    places.resize(places.len().max(length + 1), Vec::new());
+    if places[length].last() != Some(&place) {
+        places[length].push(place);
+    }
 }

@@ -1,5 +1,7 @@
 //! Declared types: the `# TYPE` lines of a page, as far as they are about wanted families.
 
+use memchr::memchr2;
+
 use super::line::after_blanks;
 use crate::kind::Kind;
 
@@ -95,17 +97,37 @@ impl Declaration {
     }
 }
 
-/// Reads a comment. Returns the name and the type of a `# TYPE` line with a bare name and a type
-/// that says something.
-pub(super) fn type_line(line: &[u8]) -> Option<(&[u8], DeclaredType)> {
-    let rest = after_blanks(line.strip_prefix(b"#")?).strip_prefix(b"TYPE")?;
-    let name = after_blanks(rest);
-    if name.len() == rest.len() {
-        return None;
+/// A `# TYPE` line with a bare name.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct TypeLine<'p> {
+    pub(super) name: &'p [u8],
+    rest: &'p [u8],
+}
+
+impl<'p> TypeLine<'p> {
+    /// Reads a comment.
+    pub(super) fn parse(line: &'p [u8]) -> Option<Self> {
+        let rest = after_blanks(line.strip_prefix(b"#")?).strip_prefix(b"TYPE")?;
+        let name = after_blanks(rest);
+        if name.len() == rest.len() {
+            return None;
+        }
+        let (name, rest) = name.split_at(memchr2(b' ', b'\t', name)?);
+        Some(Self { name, rest })
     }
-    let end = name.iter().position(|byte| matches!(byte, b' ' | b'\t'))?;
-    let declared = DeclaredType::parse(after_blanks(&name[end..]))?;
-    Some((&name[..end], declared))
+
+    /// Returns the type, if it says something.
+    pub(super) fn declared(self) -> Option<DeclaredType> {
+        DeclaredType::parse(after_blanks(self.rest))
+    }
+}
+
+/// Returns the lengths of the names of a `# TYPE` line that may be about a series: that of its own
+/// name, and that of each family that it may be a part of.
+pub(super) fn declaring_lengths(series: &[u8]) -> impl Iterator<Item = usize> {
+    let of_family = |(suffix, _): &(&str, _)| series.strip_suffix(suffix.as_bytes());
+    let families = SUFFIXES.iter().filter_map(of_family).map(<[u8]>::len);
+    std::iter::once(series.len()).chain(families)
 }
 
 #[cfg(test)]
@@ -125,7 +147,8 @@ mod tests {
             ("# HELP a gauge", None),
         ];
         for (line, expected) in table {
-            let found = type_line(line.as_bytes());
+            let found = TypeLine::parse(line.as_bytes());
+            let found = found.and_then(|line| Some((line.name, line.declared()?)));
             let expected = expected.map(|(name, declared)| (name.as_bytes(), declared));
             assert_eq!(found, expected, "{line}");
         }
