@@ -99,7 +99,8 @@ impl Shared {
         self.events.supervisor.spawn("event", async move {
             let _turn = limiter.enter(&namespace).await;
             drop(queued);
-            events.publish(&about, event).await;
+            // In a box, so that an event that waits has no memory of a call.
+            Box::pin(events.publish(&about, event)).await;
         });
     }
 }

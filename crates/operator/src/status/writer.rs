@@ -332,6 +332,12 @@ impl StatusWrites {
     async fn write(&self, wanted: &Wanted) -> Outcome {
         self.client.schema.looked().await;
         let _turn = self.client.limiter.enter(&self.namespace).await;
+        // In a box, so that a status that waits for its turn has no memory of a call.
+        Box::pin(self.send(wanted)).await
+    }
+
+    /// Sends a status, in its turn.
+    async fn send(&self, wanted: &Wanted) -> Outcome {
         // With the UID, a status never reaches another object of the same name.
         let mut metadata = json!({"name": wanted.name, "uid": wanted.uid});
         if let Some(version) = self.version.latest() {
