@@ -41,9 +41,10 @@ const MOST_KINDS: usize = 32;
 const UNWANTED_FOR: Duration = Duration::from_mins(10);
 /// The time between two looks whether a watch is wanted.
 const LOOK_EVERY: Duration = Duration::from_mins(1);
-/// The longest time for which a question waits for a page of the first listing of a kind, which
-/// thousands ask about when the operator starts.
-const FIRST_WITHIN: Duration = Duration::from_secs(2);
+/// The longest time without a page of the first listing of a kind, for which a question waits for
+/// the end of that listing. Thousands ask when the operator starts, and each that gives up is a
+/// request of its own, while the listing is a few.
+const FIRST_WITHIN: Duration = Duration::from_secs(15);
 /// The time after which the permission to watch is tried again.
 const REFUSED_FOR: Duration = Duration::from_mins(10);
 
