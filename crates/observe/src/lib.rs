@@ -48,7 +48,7 @@
 //!     Lookup::Sample(Sample {
 //!         value: Value::Number(requests),
 //!         age: Duration::from_secs(3),
-//!         doubt: doubt.map(str::to_owned),
+//!         doubt: doubt.map(|doubt| doubt.to_owned().into()),
 //!         found: Found::default(),
 //!         copies: 1,
 //!     })

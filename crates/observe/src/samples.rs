@@ -1,6 +1,6 @@
 //! The answers of all sources at one moment, which are the input of an observation.
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use llm_autoscaler_engines::{Engine, exposition::Value};
 
@@ -169,7 +169,7 @@ pub struct Sample {
     /// The reason why the sample is in doubt: it is not of the latest scrape, or less than half of
     /// its window is known. A sample in doubt may scale up or keep the size, but not scale down.
     /// `None` if it is beyond doubt.
-    pub doubt: Option<String>,
+    pub doubt: Option<Cow<'static, str>>,
     /// The way in which the series was found.
     pub found: Found,
     /// The number of scrape jobs, or addresses, that have the sample; normally 1.

@@ -196,7 +196,7 @@ fn sample_of(value: Value, doubt: Option<&str>) -> Lookup {
     Lookup::Sample(Sample {
         value,
         age: Duration::from_secs(3),
-        doubt: doubt.map(str::to_owned),
+        doubt: doubt.map(|doubt| doubt.to_owned().into()),
         found: Found::default(),
         copies: 1,
     })

@@ -61,7 +61,7 @@ fn found(number: f64, doubt: Option<&str>) -> Lookup {
     Lookup::Sample(Sample {
         value: Value::Number(number),
         age: Duration::from_secs(1),
-        doubt: doubt.map(str::to_owned),
+        doubt: doubt.map(|doubt| doubt.to_owned().into()),
         found: Found::default(),
         copies: 1,
     })

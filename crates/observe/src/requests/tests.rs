@@ -25,7 +25,7 @@ fn sample(value: Value, age: u64, doubt: Option<&str>) -> Lookup {
     Lookup::Sample(Sample {
         value,
         age: Duration::from_secs(age),
-        doubt: doubt.map(str::to_owned),
+        doubt: doubt.map(|doubt| doubt.to_owned().into()),
         found: Found::default(),
         copies: 1,
     })

@@ -331,7 +331,7 @@ fn outcome(sources: &[SourceSamples], pod: usize, needed: &mut [bool]) -> Outcom
         let found = match lookup {
             Some(Lookup::Sample(sample)) => match (&sample.value, &sample.doubt) {
                 (Value::Number(value), None) => return Outcome::Number(*value, sample.age),
-                (_, Some(doubt)) => Outcome::None(doubt.clone()),
+                (_, Some(doubt)) => Outcome::None(doubt.to_string()),
                 _ => Outcome::None("its value is not a number".to_owned()),
             },
             Some(Lookup::NoSeries) => Outcome::None(NO_SERIES.to_owned()),

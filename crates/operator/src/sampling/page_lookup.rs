@@ -1,6 +1,6 @@
 //! The sample of one measure on one page, and the doubt about it.
 
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use llm_autoscaler_api::ScrapeConfig;
 use llm_autoscaler_core::Monotonic;
@@ -19,6 +19,10 @@ use crate::sampling::{
 
 /// The time after a scrape's timeout in which its result is still awaited.
 const MARGIN: Duration = Duration::from_secs(1);
+
+/// The doubt about a sample of which less than half of its window is known. It is no text of its
+/// own: each of hundreds of pods has it at each step of the first minutes.
+const YOUNG: &str = "too few samples so far for a scale-down";
 
 /// A lookup of samples on one page.
 pub(super) struct PageLookup<'a> {
@@ -78,8 +82,7 @@ impl PageLookup<'_> {
             };
             return reason.map_or_else(absent, Lookup::NoNumber);
         }
-        let young = || self.text("too few samples so far for a scale-down");
-        let doubt = failed.or_else(|| track.is_young().then(young));
+        let doubt = failed.map(Cow::Owned).or_else(|| track.is_young().then_some(YOUNG.into()));
         Lookup::Sample(Sample { value, age, doubt, found, copies: 1 })
     }
 

@@ -90,6 +90,7 @@ impl LookupFields {
             }
         };
         let age = age_seconds.duration();
+        let doubt = doubt.map(Into::into);
         Ok(Lookup::Sample(Sample { value, age, doubt, found: Found::default(), copies }))
     }
 }

@@ -16,7 +16,7 @@ fn sample(doubt: Option<&str>) -> Lookup {
     Lookup::Sample(Sample {
         value: Value::Number(2.0),
         age: Duration::from_secs(1),
-        doubt: doubt.map(str::to_owned),
+        doubt: doubt.map(|doubt| doubt.to_owned().into()),
         found: Found::default(),
         copies: 1,
     })

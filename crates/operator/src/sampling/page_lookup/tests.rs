@@ -295,7 +295,7 @@ fn a_rate_is_pending_then_young_then_certain() {
             "less than half of the window",
             pages(2),
             2100,
-            format!("1 after 100 ms, doubt: {url}: too few samples so far for a scale-down"),
+            "1 after 100 ms, doubt: too few samples so far for a scale-down".to_owned(),
         ),
         ("half of the window", pages(5), 5100, "1 after 100 ms".to_owned()),
         ("the window", pages(10), 10_100, "1 after 100 ms".to_owned()),

@@ -286,7 +286,7 @@ fn lookup_of(
     if let Some(conflict) = reading.conflict {
         return Lookup::Ambiguous(conflict_text(url, &conflict));
     }
-    let doubt = doubt.map(|doubt| doubt_text(url, doubt));
+    let doubt = doubt.map(|doubt| doubt_text(url, doubt).into());
     let PodReading { value, extract, scrapes, addresses, .. } = reading;
     let found = Found { alternative: extract.alternative, ambiguous: extract.ambiguous };
     Lookup::Sample(Sample { value, age, doubt, found, copies: scrapes.max(addresses) })

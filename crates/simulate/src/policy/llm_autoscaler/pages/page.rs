@@ -2,7 +2,7 @@
 //!
 //! Ages, doubt and what is missing follow the operator's scrapes (`sampling` in the operator).
 
-use std::time::Duration;
+use std::{borrow::Cow, time::Duration};
 
 use llm_autoscaler_engines::{
     Measure, Track,
@@ -14,6 +14,9 @@ use llm_autoscaler_observe::samples::{Found, Lookup, Sample};
 const STALE_INTERVALS: u32 = 3;
 /// The time after a scrape's timeout in which its result is still awaited.
 const MARGIN: Duration = Duration::from_secs(1);
+
+/// The doubt about a sample of which less than half of its window is known.
+const YOUNG: &str = "too few samples so far for a scale-down";
 
 /// The times that the scrapes of a page have.
 #[derive(Debug, Clone, Copy)]
@@ -112,8 +115,7 @@ impl Page {
         if value == Value::Absent {
             return Lookup::NoNumber("the page has no such series".to_owned());
         }
-        let young = || "too few samples so far for a scale-down".to_owned();
-        let doubt = failed.or_else(|| track.is_young().then(young));
+        let doubt = failed.map(Cow::Owned).or_else(|| track.is_young().then_some(YOUNG.into()));
         Lookup::Sample(Sample { value, age, doubt, found: Found::default(), copies: 1 })
     }
 }
