@@ -1,13 +1,47 @@
 //! The body of a response, read within a limit and the budget of memory.
 
-use crate::sampling::{error::FetchProblem, memory::Reservation, response::LONGEST_HEAD};
+use std::sync::{Arc, Mutex};
+
+use crate::{
+    lock::lock,
+    sampling::{error::FetchProblem, memory::Reservation, response::LONGEST_HEAD},
+};
 
 /// The smallest capacity of a body, in bytes.
 const SMALLEST: usize = 16 << 10;
 
+/// The largest capacity of a buffer that is kept, in bytes.
+const KEPT_CAPACITY: usize = 256 << 10;
+/// The number of buffers that are kept.
+const KEPT: usize = 32;
+
+/// Buffers that bodies are read into, one after the other.
+#[derive(Debug, Default)]
+pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
+
+impl Buffers {
+    fn acquire(&self) -> Vec<u8> {
+        let mut buffer = lock(&self.0).pop().unwrap_or_default();
+        buffer.clear();
+        buffer
+    }
+
+    /// Takes a buffer back. The memory of an unusually large body is given to the system.
+    pub(crate) fn release(&self, buffer: Vec<u8>) {
+        if buffer.capacity() <= KEPT_CAPACITY {
+            let mut kept = lock(&self.0);
+            if kept.len() < KEPT {
+                kept.push(buffer);
+            }
+        }
+    }
+}
+
 /// A body that is read, within a limit and the budget.
 pub(crate) struct Body {
     bytes: Vec<u8>,
+    /// Has a buffer for its first byte. A body that is waited for has none.
+    buffers: Option<Arc<Buffers>>,
     /// The size of the largest body, in bytes.
     limit: usize,
     memory: Reservation,
@@ -17,15 +51,14 @@ pub(crate) struct Body {
 }
 
 impl Body {
-    /// Begins an empty body of at most `limit` bytes, in the memory of `bytes`.
-    pub(crate) fn new(mut bytes: Vec<u8>, limit: usize, memory: Reservation) -> Self {
-        bytes.clear();
-        Self { bytes, limit, memory, per_byte: 1 }
+    /// Begins an empty body of at most `limit` bytes, which will have one of these buffers.
+    pub(crate) fn new(buffers: &Arc<Buffers>, limit: usize, memory: Reservation) -> Self {
+        Self { buffers: Some(buffers.clone()), ..Self::parsed(limit, memory, 1) }
     }
 
     /// Begins an empty body, and reserves this much memory for each byte of it.
     pub(crate) fn parsed(limit: usize, memory: Reservation, per_byte: usize) -> Self {
-        Self { per_byte, ..Self::new(Vec::new(), limit, memory) }
+        Self { bytes: Vec::new(), buffers: None, limit, memory, per_byte }
     }
 
     /// Appends a part.
@@ -60,6 +93,9 @@ impl Body {
     /// The body is larger than its limit with the head of a response, or than the memory that is
     /// left.
     pub(crate) fn room(&mut self, left: Option<usize>) -> Result<&mut Vec<u8>, FetchProblem> {
+        if let Some(buffers) = self.buffers.take() {
+            self.bytes = buffers.acquire();
+        }
         let (length, capacity) = (self.bytes.len(), self.bytes.capacity());
         let most = self.limit + LONGEST_HEAD;
         if length >= most {
@@ -124,13 +160,13 @@ mod tests {
     fn a_body_ends_at_its_limit_and_at_the_end_of_the_memory() {
         let telemetry = Telemetry::default();
         let budget = MemoryBudget::new(1 << 20, telemetry.clone());
-        let mut body = Body::new(Vec::new(), 200 << 10, budget.of("a").empty());
+        let mut body = Body::new(&Arc::default(), 200 << 10, budget.of("a").empty());
         let part = vec![b'x'; 100 << 10];
         assert_eq!((body.push(&part), body.push(&part)), (Ok(()), Ok(())));
         assert_eq!(body.push(b"y"), Err(FetchProblem::TooLarge(200 << 10)));
         assert_eq!((body.bytes().len(), used(&telemetry)), (200 << 10, 200 << 10));
 
-        let mut other = Body::new(Vec::new(), 4 << 20, budget.of("a").empty());
+        let mut other = Body::new(&Arc::default(), 4 << 20, budget.of("a").empty());
         let pushed = std::iter::repeat_with(|| other.push(&part)).take_while(Result::is_ok);
         assert_eq!(pushed.count(), 3, "half of the budget less the other body's");
         let text = other.push(&part).unwrap_err().to_string();
@@ -143,8 +179,13 @@ mod tests {
     fn reused_memory_of_a_body_counts() {
         let telemetry = Telemetry::default();
         let budget = MemoryBudget::new(1 << 20, telemetry.clone());
-        let mut body = Body::new(Vec::with_capacity(1 << 17), 1 << 20, budget.of("a").empty());
-        body.push(b"x").unwrap();
+        let buffers = Arc::new(Buffers::default());
+        buffers.release(Vec::with_capacity(1 << 17));
+        let mut body = Body::new(&buffers, 1 << 20, budget.of("a").empty());
+        assert_eq!((used(&telemetry), lock(&buffers.0).len()), (0, 1), "nothing is there yet");
+        body.room(None).unwrap().push(b'x');
         assert!(used(&telemetry) >= 1 << 17);
+        buffers.release(body.into_parts().0);
+        assert_eq!(lock(&buffers.0).len(), 1);
     }
 }

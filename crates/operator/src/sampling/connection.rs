@@ -105,6 +105,14 @@ impl Stream {
         }
     }
 
+    /// Waits until there is something to read, as far as that is known before reading.
+    async fn readable(&self) {
+        if let Self::Plain(stream) = self {
+            // The read that follows has the error.
+            let _ = stream.readable().await;
+        }
+    }
+
     async fn read(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.read_buf(buffer).await,
@@ -132,6 +140,8 @@ impl Stream {
         // may find the connection closed, and what can still be read has the reason.
         let sent = self.write(request).await.err();
         loop {
+            // A response that is waited for has no buffer yet.
+            self.readable().await;
             let left = response.left(page.bytes());
             let buffer = page.room(left)?;
             let read = match (self.read(buffer).await, &sent) {

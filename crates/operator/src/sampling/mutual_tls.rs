@@ -217,7 +217,7 @@ async fn scrape(
     let timing = Timing { interval: Duration::from_secs(1), timeout: Duration::from_secs(5) };
     let memory = NamespaceBudget::plenty();
     let mut scraper = Scraper::new(page, &memory, kept);
-    let page = scraper.scrape(&secret.credentials, &timing, Vec::new()).await;
+    let page = scraper.scrape(&secret.credentials, &timing, &Arc::default()).await;
     page.map(|page| String::from_utf8(page.bytes().to_vec()).unwrap())
 }
 

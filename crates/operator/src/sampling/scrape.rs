@@ -1,12 +1,12 @@
 //! The scrape of a metrics page.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use llm_autoscaler_engines::exposition::PageError;
 use tokio::time::{Instant, timeout_at};
 
 use crate::sampling::{
-    body::Body,
+    body::{Body, Buffers},
     credentials::{CredentialStore, Peer},
     error::{FetchError, FetchProblem},
     memory::NamespaceBudget,
@@ -45,7 +45,7 @@ impl<'a> Scraper<'a> {
         Self { page, memory, kept }
     }
 
-    /// Reads the page, into the memory of `buffer`. It waits for the share of the namespace in the
+    /// Reads the page, into one of these buffers. It waits for the share of the namespace in the
     /// budget of memory, within the timeout.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl<'a> Scraper<'a> {
         &mut self,
         credentials: &CredentialStore,
         timing: &Timing,
-        buffer: Vec<u8>,
+        buffers: &Arc<Buffers>,
     ) -> Result<Body, FetchError> {
         let deadline = Instant::now() + timing.timeout;
         let Ok(memory) = timeout_at(deadline, self.memory.reserve(self.kept.expected)).await else {
@@ -62,7 +62,7 @@ impl<'a> Scraper<'a> {
             self.kept.expected = (self.kept.expected / 2).max(UNKNOWN);
             return Err(self.error(FetchProblem::NoTurn(timing.timeout)));
         };
-        let mut page = Body::new(buffer, LIMIT, memory);
+        let mut page = Body::new(buffers, LIMIT, memory);
         let keep = timing.interval < KEPT_FOR;
         let fetched = timeout_at(deadline, self.fetch(credentials, keep, &mut page)).await;
         let fetched =
@@ -114,8 +114,6 @@ impl<'a> Scraper<'a> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use tokio::{
         io::{AsyncReadExt, AsyncWriteExt},
         net::TcpListener,
@@ -167,10 +165,10 @@ mod tests {
         let _windows = memory.reserve(1 << 20).await;
         let timing =
             Timing { interval: Duration::from_secs(9), timeout: Duration::from_millis(500) };
-        let first = scraper.scrape(&credentials, &timing, Vec::new()).await.err();
+        let first = scraper.scrape(&credentials, &timing, &Arc::default()).await.err();
         let told = first.map(|error| error.to_string()).unwrap_or_default();
         assert!(told.contains("had all of its share of --memory-budget"), "{told}");
-        let second = scraper.scrape(&credentials, &timing, Vec::new()).await;
+        let second = scraper.scrape(&credentials, &timing, &Arc::default()).await;
         assert_eq!(second.unwrap().bytes(), b"q 1\n");
     }
 }

@@ -15,12 +15,13 @@ use crate::{
     lanes::Lanes,
     lock::lock,
     sampling::{
-        body::Body,
+        body::{Body, Buffers},
         credentials::CredentialStore,
         error::FetchError,
         measure_set::{MeasureSet, MeasureSets},
         memory::{MemoryBudget, NamespaceBudget},
         page_state::{Page, ScrapeResult, ScrapedPage},
+        schedule::Grid,
         scrape::Scraper,
         scrape_queue::ScrapeQueue,
         scrapes::{Kept, KeptScraper},
@@ -36,17 +37,17 @@ const FIRST_WITHIN: Duration = Duration::from_millis(200);
 /// The number of concurrent scrapes in one namespace. Pods that never respond delay the scrapes of
 /// their own namespace only.
 const CONCURRENCY: usize = 128;
-/// The largest capacity of a page buffer that is kept, in bytes.
-const KEPT_CAPACITY: usize = 256 << 10;
 /// The number of pages with much work that are parsed in one namespace at the same time.
 const PARSED_AT_ONCE: usize = 2;
 /// Bytes of a page times measures: more of these are much work. An engine's page has 80 kB.
 const MUCH_WORK: usize = 4 << 20;
 /// The size of a page, in bytes, from which even a few measures are much work.
 const LARGE_PAGE: usize = 256 << 10;
+/// The largest memory of the extracted values of a parser that is kept, in bytes.
+const KEPT_VALUES: usize = 256 << 10;
 /// The largest scratch memory of a parser that is kept, in bytes.
 const KEPT_SCRATCH: usize = 1 << 20;
-/// The number of buffers that are kept.
+/// The number of parsers that are kept.
 const KEPT: usize = 32;
 
 /// The tasks' name in the operator's metrics.
@@ -55,26 +56,24 @@ const NAME: &str = "page";
 /// The pages that are scraped, and the resources that they share.
 pub(crate) struct ScrapeContext {
     queue: ScrapeQueue,
+    grid: Grid,
     /// Begins the loop with the first page.
     begun: Once,
     credentials: CredentialStore,
     permits: Lanes,
     parsing: Lanes,
     telemetry: Telemetry,
-    buffers: BufferPool,
+    buffers: Arc<Buffers>,
+    parsers: Parsers,
     clock: Clock,
     supervisor: Supervisor,
     memory: MemoryBudget,
     sets: MeasureSets,
 }
 
-/// Memory that is reused. A page is read into the first, for as long as that takes; parsing needs
-/// the second, and no more of them than there are threads.
+/// Memory of parsing that is reused: no more of it is needed than there are threads.
 #[derive(Default)]
-struct BufferPool {
-    pages: Mutex<Vec<Vec<u8>>>,
-    parsers: Mutex<Vec<Parser>>,
-}
+struct Parsers(Mutex<Vec<Parser>>);
 
 /// The memory of parsing a page.
 #[derive(Default)]
@@ -91,27 +90,19 @@ impl Parser {
     }
 }
 
-impl BufferPool {
-    fn acquire(&self) -> Vec<u8> {
-        lock(&self.pages).pop().unwrap_or_default()
+impl Parsers {
+    fn acquire(&self) -> Parser {
+        lock(&self.0).pop().unwrap_or_default()
     }
 
-    /// Takes memory back. That of an unusually large page, or of very many buckets, is given to the
-    /// system.
-    fn release(&self, page: Vec<u8>, parser: Parser) {
-        if page.capacity() <= KEPT_CAPACITY {
-            put(&self.pages, page);
+    /// Takes memory back. That of very many buckets is given to the system.
+    fn release(&self, parser: Parser) {
+        if parser.memory() <= KEPT_VALUES && parser.scratch.memory() <= KEPT_SCRATCH {
+            let mut kept = lock(&self.0);
+            if kept.len() < KEPT {
+                kept.push(parser);
+            }
         }
-        if parser.memory() <= KEPT_CAPACITY && parser.scratch.memory() <= KEPT_SCRATCH {
-            put(&self.parsers, parser);
-        }
-    }
-}
-
-fn put<T>(kept: &Mutex<Vec<T>>, buffer: T) {
-    let mut kept = lock(kept);
-    if kept.len() < KEPT {
-        kept.push(buffer);
     }
 }
 
@@ -123,9 +114,10 @@ impl ScrapeContext {
         memory: MemoryBudget,
     ) -> Self {
         let (permits, parsing) = (Lanes::new(CONCURRENCY), Lanes::new(PARSED_AT_ONCE));
-        let buffers = BufferPool::default();
+        let (buffers, parsers) = (Arc::default(), Parsers::default());
         Self {
             queue: ScrapeQueue::default(),
+            grid: Grid::new(Instant::now()),
             begun: Once::new(),
             credentials,
             permits,
@@ -133,6 +125,7 @@ impl ScrapeContext {
             supervisor: Supervisor::new(telemetry.clone(), clock),
             telemetry,
             buffers,
+            parsers,
             clock,
             memory,
             sets: MeasureSets::default(),
@@ -238,7 +231,8 @@ async fn scrape_if_due(context: &ScrapeContext, page: &Page, kept: &mut Kept, ha
         schedule.record_read(ok);
     }
     let interval = page.state().timing().interval;
-    schedule.plan_next(interval, page.phase(interval), Instant::now());
+    schedule.plan_next(interval, || page.phase(interval), Instant::now());
+    schedule.align(context.grid, interval);
 }
 
 /// Scrapes one page once, in its turn, and wakes its subscribers. Returns true if it is valid.
@@ -269,7 +263,7 @@ async fn scrape_once(
         (state.measures(memory, &context.sets), state.timing())
     };
     let mut scraper = Scraper::new(&page.key, memory, kept);
-    let response = scraper.scrape(&context.credentials, &timing, context.buffers.acquire()).await;
+    let response = scraper.scrape(&context.credentials, &timing, &context.buffers).await;
     let at = context.clock.monotonic();
     let body = match response {
         Ok(body) => body,
@@ -292,7 +286,8 @@ async fn scrape_once(
     let (bytes, extracts) = (body.bytes(), &*parser.extracts);
     let valid = is_valid.then_some(ScrapedPage { bytes, extracts });
     record(page, ScrapeResult { measures, at, error, page: valid });
-    context.buffers.release(body.into_parts().0, parser);
+    context.buffers.release(body.into_parts().0);
+    context.parsers.release(parser);
     (is_valid, result)
 }
 
@@ -317,7 +312,7 @@ async fn parse(
         (body, parser, result)
     };
     // A page that waits for its turn needs no parser.
-    let parser = lock(&context.buffers.parsers).pop().unwrap_or_default();
+    let parser = context.parsers.acquire();
     if !is_much {
         return parse(parser);
     }
@@ -359,9 +354,9 @@ mod tests {
             Parser { extracts, ..Parser::default() }
         };
         for (histograms, expected) in [(16, 1), (2048, 0)] {
-            let pool = BufferPool::default();
-            pool.release(Vec::new(), parser(histograms));
-            assert_eq!(lock(&pool.parsers).len(), expected, "{histograms}");
+            let parsers = Parsers::default();
+            parsers.release(parser(histograms));
+            assert_eq!(lock(&parsers.0).len(), expected, "{histograms}");
         }
     }
 

@@ -26,7 +26,7 @@ use crate::sampling::{
 const LIMIT: usize = 64 << 10;
 
 fn body() -> Body {
-    Body::new(Vec::new(), LIMIT, NamespaceBudget::plenty().empty())
+    Body::new(&Arc::default(), LIMIT, NamespaceBudget::plenty().empty())
 }
 
 /// A response.
