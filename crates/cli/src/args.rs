@@ -13,7 +13,7 @@ use llm_autoscaler_operator::{
 
 use crate::{
     bill::Bill,
-    cluster::{self, with_cluster},
+    cluster::{self, with_cluster_on},
     convert::Convert,
     election::Election,
     engines::Engines,
@@ -153,6 +153,15 @@ pub(crate) struct Run {
     /// series for each target, and one for each unusual condition.
     #[arg(long, env = "AUTOSCALER_METRICS")]
     autoscaler_metrics: bool,
+    /// The number of threads that scrape and decide. One does it with the least CPU, and is enough
+    /// for some thousands of scrapes a second (docs/scale.md).
+    #[arg(
+        long,
+        env = "WORKER_THREADS",
+        default_value_t = 1,
+        value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=64),
+    )]
+    worker_threads: usize,
     #[command(flatten)]
     logging: Logging,
 }
@@ -227,7 +236,7 @@ impl Run {
     pub(crate) fn run(self) -> anyhow::Result<()> {
         let traces = self.logging.init()?;
         raise_open_files_limit();
-        let result = with_cluster(self.operate());
+        let result = with_cluster_on(self.worker_threads, self.operate());
         traces.export_rest();
         result
     }

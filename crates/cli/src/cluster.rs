@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use anyhow::anyhow;
 use kube::{Client, Config, config::KubeConfigOptions, core::Status};
 use llm_autoscaler_operator::Component;
+use tokio::runtime::Builder;
 
 /// Installs the TLS library of this process; further calls do nothing.
 pub(crate) fn install_tls() {
@@ -13,8 +14,23 @@ pub(crate) fn install_tls() {
 
 /// Runs `work` on a runtime, with one TLS library for the API server and the pods.
 pub(crate) fn with_cluster(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    run(&mut Builder::new_multi_thread(), work)
+}
+
+/// Like [`with_cluster`], with this number of threads for the tasks of `work`, besides its own.
+pub(crate) fn with_cluster_on(
+    threads: usize,
+    work: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
+    run(Builder::new_multi_thread().worker_threads(threads), work)
+}
+
+fn run(
+    runtime: &mut Builder,
+    work: impl Future<Output = anyhow::Result<()>>,
+) -> anyhow::Result<()> {
     install_tls();
-    tokio::runtime::Builder::new_multi_thread().enable_all().build()?.block_on(work)
+    runtime.enable_all().build()?.block_on(work)
 }
 
 /// Returns a client for a subcommand: of a context of the kubeconfig, or without one of the cluster

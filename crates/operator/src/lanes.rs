@@ -5,7 +5,10 @@ use std::{
     sync::{Arc, Mutex, Weak},
 };
 
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::{
+    runtime::Handle,
+    sync::{OwnedSemaphorePermit, Semaphore},
+};
 
 use crate::lock::lock;
 
@@ -27,8 +30,7 @@ impl Lanes {
     /// Begins with nothing under way, and with room for half of the threads that tasks run on, and
     /// for at least one.
     pub(crate) fn of_half_the_threads() -> Self {
-        let threads = std::thread::available_parallelism();
-        Self::new(threads.map_or(1, |threads| threads.get().div_ceil(2)))
+        Self::new(Handle::current().metrics().num_workers().div_ceil(2))
     }
 
     /// Waits for the namespace's turn. It counts until the permit is dropped.
