@@ -103,7 +103,7 @@ impl WatchHealth {
     pub(crate) async fn begun(&self, patience: Duration) {
         let is_over = |first: &FirstListing| *first != FirstListing::Running;
         let mut first = self.first_listing.subscribe();
-        let mut left = Some(patience);
+        let mut left = self.patience_left_at(self.clock.monotonic(), patience);
         while let Some(wait) = left {
             if tokio::time::timeout(wait, first.wait_for(is_over)).await.is_ok() {
                 return;

@@ -122,8 +122,8 @@ impl WatchedVersions {
         kind.is_some_and(|kind| kind.is_current(object))
     }
 
-    /// Returns whether an object is known to be as it was read, with plain metadata. Waits a little
-    /// for the first listing of its kind, if that is [wanted](Self::want).
+    /// Returns whether an object is known to be as it was read, with plain metadata. Waits for
+    /// the first listing of its kind while its pages come, if that is [wanted](Self::want).
     pub(crate) async fn is_plain(&self, resource: &ApiResource, object: ObjectState<'_>) -> bool {
         let Some(kind) = lock(&self.kinds).get(&key(resource)).cloned() else { return false };
         kind.health.begun(FIRST_WITHIN).await;

@@ -62,30 +62,28 @@ impl Schedule {
     }
 
     /// Plans the next read. The second read follows the first after `phase`, so that pods that were
-    /// created together are not always scraped together.
+    /// created together are not always scraped together. Ticks are those of the grid of the
+    /// interval, if there is one.
     pub(crate) fn plan_next(
         &mut self,
         interval: Duration,
         phase: impl FnOnce() -> Duration,
+        grid: Option<Grid>,
         now: Instant,
     ) {
         let Some(tick) = self.last_tick else { return };
-        self.next = tick + if self.is_settled { interval } else { phase() };
+        let on_grid = |at| grid.map_or(at, |grid| grid.nearest(at, interval));
+        let mut planned = tick + if self.is_settled { interval } else { phase() };
+        self.next = on_grid(planned);
         self.is_settled = true;
         while self.next <= now {
-            self.next += interval;
+            planned += interval;
+            self.next = on_grid(planned);
         }
         let retry = now + interval / RETRY_DIVISOR;
         self.is_retry = self.failures == 1 && retry < self.next;
         if self.is_retry {
             self.next = retry;
-        }
-    }
-
-    /// Moves the planned tick to the grid of the interval, so that it comes together with others.
-    pub(crate) fn align(&mut self, grid: Grid, interval: Duration) {
-        if !self.is_retry {
-            self.next = grid.nearest(self.next, interval);
         }
     }
 
@@ -150,8 +148,7 @@ mod tests {
             assert!(off < Duration::from_millis(5), "{off:?} at {tick}");
             let now = schedule.next();
             schedule.record_read(true);
-            schedule.plan_next(interval, || interval, now);
-            schedule.align(Grid::new(origin), interval);
+            schedule.plan_next(interval, || interval, Some(Grid::new(origin)), now);
         }
     }
 
@@ -161,9 +158,27 @@ mod tests {
         let mut schedule = Schedule::new(origin);
         schedule.record_read(false);
         let now = origin + Duration::from_micros(2_345);
-        schedule.plan_next(second, || second, now);
-        schedule.align(Grid::new(origin), second);
+        schedule.plan_next(second, || second, Some(Grid::new(origin)), now);
         assert_eq!(schedule.next(), now + second / 4);
+    }
+
+    /// A tick of another interval's grid, and a look at the page just before it.
+    #[test]
+    fn a_tick_that_the_grid_has_moved_is_not_skipped() {
+        let (origin, interval) = (Instant::now(), Duration::from_secs(1));
+        let grid = Some(Grid::new(origin));
+        for micros in 0..4000 {
+            let tick = origin + Duration::from_micros(micros);
+            let mut schedule = Schedule::new(tick);
+            schedule.record_read(true);
+            schedule.plan_next(interval, || interval, grid, tick);
+            let planned = schedule.next();
+            let before = planned - Duration::from_nanos(1);
+            schedule.plan_next(interval, || interval, grid, before);
+            assert_eq!(schedule.next(), planned, "{micros} µs");
+            schedule.plan_next(interval, || interval, grid, planned);
+            assert_eq!(schedule.next(), planned + interval, "{micros} µs");
+        }
     }
 
     /// Returns the milliseconds at which a page is read, given the results of the reads. Each read
@@ -177,7 +192,7 @@ mod tests {
             at.push((schedule.next() - begin).as_millis() as u64);
             let now = schedule.next() + ms(10);
             schedule.record_read(*ok);
-            schedule.plan_next(ms(interval), || ms(phase), now);
+            schedule.plan_next(ms(interval), || ms(phase), None, now);
         }
         at
     }
@@ -212,7 +227,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut schedule = Schedule::new(begin);
         schedule.record_read(true);
-        schedule.plan_next(second, || second, begin + 7 * second / 2);
+        schedule.plan_next(second, || second, None, begin + 7 * second / 2);
         assert_eq!(schedule.next(), begin + 4 * second);
     }
 
@@ -221,18 +236,18 @@ mod tests {
         let begin = Instant::now();
         let second = Duration::from_secs(1);
         let mut schedule = Schedule::new(begin);
-        schedule.plan_next(second, || second, begin);
+        schedule.plan_next(second, || second, None, begin);
         assert_eq!(
             (schedule.next(), schedule.has_begun()),
             (begin, false),
             "nothing has been read"
         );
         schedule.record_read(true);
-        schedule.plan_next(5 * second, || second, begin);
+        schedule.plan_next(5 * second, || second, None, begin);
         schedule.record_read(true);
-        schedule.plan_next(5 * second, || second, begin + second);
+        schedule.plan_next(5 * second, || second, None, begin + second);
         assert_eq!(schedule.next(), begin + 6 * second);
-        schedule.plan_next(2 * second, || second, begin + second);
+        schedule.plan_next(2 * second, || second, None, begin + second);
         assert_eq!(schedule.next(), begin + 3 * second);
         schedule.tick_now(begin + 2 * second);
         assert_eq!(schedule.next(), begin + 2 * second);

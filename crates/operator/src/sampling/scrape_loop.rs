@@ -231,8 +231,8 @@ async fn scrape_if_due(context: &ScrapeContext, page: &Page, kept: &mut Kept, ha
         schedule.record_read(ok);
     }
     let interval = page.state().timing().interval;
-    schedule.plan_next(interval, || page.phase(interval), Instant::now());
-    schedule.align(context.grid, interval);
+    let (phase, now) = (|| page.phase(interval), Instant::now());
+    schedule.plan_next(interval, phase, Some(context.grid), now);
 }
 
 /// Scrapes one page once, in its turn, and wakes its subscribers. Returns true if it is valid.

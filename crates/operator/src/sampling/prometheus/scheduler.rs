@@ -101,7 +101,7 @@ impl ScheduledQuery {
 
     fn plan_next(&mut self, pace: QueryPace, crowd: usize, phase: f64, now: Instant) {
         let interval = pace.interval(self.settings.interval, crowd);
-        self.schedule.plan_next(interval, || interval.mul_f64(phase), now);
+        self.schedule.plan_next(interval, || interval.mul_f64(phase), None, now);
     }
 }
 
