@@ -153,12 +153,12 @@ pub(crate) struct Run {
     /// series for each target, and one for each unusual condition.
     #[arg(long, env = "AUTOSCALER_METRICS")]
     autoscaler_metrics: bool,
-    /// The number of threads that scrape and decide. One does it with the least CPU, and is enough
-    /// for some thousands of scrapes a second (docs/scale.md).
+    /// The number of threads that scrape and decide. By default two, and one where there is one
+    /// CPU: one takes less CPU, and more carry more pods (docs/scale.md).
     #[arg(
         long,
         env = "WORKER_THREADS",
-        default_value_t = 1,
+        default_value_t = worker_threads(),
         value_parser = clap::builder::RangedU64ValueParser::<usize>::new().range(1..=64),
     )]
     worker_threads: usize,
@@ -289,6 +289,11 @@ impl From<ProfileName> for Profile {
             ProfileName::HpaExact => Self::HpaExact,
         }
     }
+}
+
+/// Returns the number of threads that scrape and decide by default.
+fn worker_threads() -> usize {
+    std::thread::available_parallelism().map_or(1, |cpus| cpus.get().min(2))
 }
 
 /// Parses `--memory-budget`, a Kubernetes quantity, into bytes.
