@@ -38,5 +38,6 @@ pub(crate) mod scrape_pool;
 mod scrape_queue;
 mod scrapes;
 pub(crate) mod sources;
+mod spares;
 mod tls;
 pub(crate) mod tls_hint;

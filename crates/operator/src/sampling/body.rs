@@ -1,10 +1,9 @@
 //! The body of a response, read within a limit and the budget of memory.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
-use crate::{
-    lock::lock,
-    sampling::{error::FetchProblem, memory::Reservation, response::LONGEST_HEAD},
+use crate::sampling::{
+    error::FetchProblem, memory::Reservation, response::LONGEST_HEAD, spares::Spares,
 };
 
 /// The smallest capacity of a body, in bytes.
@@ -12,16 +11,14 @@ const SMALLEST: usize = 16 << 10;
 
 /// The largest capacity of a buffer that is kept, in bytes.
 const KEPT_CAPACITY: usize = 256 << 10;
-/// The number of buffers that are kept.
-const KEPT: usize = 32;
 
 /// Buffers that bodies are read into, one after the other.
 #[derive(Debug, Default)]
-pub(crate) struct Buffers(Mutex<Vec<Vec<u8>>>);
+pub(crate) struct Buffers(Spares<Vec<u8>>);
 
 impl Buffers {
     fn acquire(&self) -> Vec<u8> {
-        let mut buffer = lock(&self.0).pop().unwrap_or_default();
+        let mut buffer = self.0.acquire();
         buffer.clear();
         buffer
     }
@@ -29,10 +26,7 @@ impl Buffers {
     /// Takes a buffer back. The memory of an unusually large body is given to the system.
     pub(crate) fn release(&self, buffer: Vec<u8>) {
         if buffer.capacity() <= KEPT_CAPACITY {
-            let mut kept = lock(&self.0);
-            if kept.len() < KEPT {
-                kept.push(buffer);
-            }
+            self.0.release(buffer);
         }
     }
 }
@@ -182,10 +176,10 @@ mod tests {
         let buffers = Arc::new(Buffers::default());
         buffers.release(Vec::with_capacity(1 << 17));
         let mut body = Body::new(&buffers, 1 << 20, budget.of("a").empty());
-        assert_eq!((used(&telemetry), lock(&buffers.0).len()), (0, 1), "nothing is there yet");
+        assert_eq!((used(&telemetry), buffers.0.count()), (0, 1), "nothing is there yet");
         body.room(None).unwrap().push(b'x');
         assert!(used(&telemetry) >= 1 << 17);
         buffers.release(body.into_parts().0);
-        assert_eq!(lock(&buffers.0).len(), 1);
+        assert_eq!(buffers.0.count(), 1);
     }
 }

@@ -2,7 +2,7 @@
 //! scrape.
 
 use std::{
-    sync::{Arc, Mutex, Once},
+    sync::{Arc, Once},
     time::Duration,
 };
 
@@ -13,7 +13,6 @@ use tracing::Instrument;
 use crate::{
     clock::Clock,
     lanes::Lanes,
-    lock::lock,
     sampling::{
         body::{Body, Buffers},
         credentials::CredentialStore,
@@ -25,6 +24,7 @@ use crate::{
         scrape::Scraper,
         scrape_queue::ScrapeQueue,
         scrapes::{Kept, KeptScraper},
+        spares::Spares,
     },
     spans,
     supervise::{Panic, Supervisor},
@@ -47,8 +47,6 @@ const LARGE_PAGE: usize = 256 << 10;
 const KEPT_VALUES: usize = 256 << 10;
 /// The largest scratch memory of a parser that is kept, in bytes.
 const KEPT_SCRATCH: usize = 1 << 20;
-/// The number of parsers that are kept.
-const KEPT: usize = 32;
 
 /// The tasks' name in the operator's metrics.
 const NAME: &str = "page";
@@ -73,7 +71,7 @@ pub(crate) struct ScrapeContext {
 
 /// Memory of parsing that is reused: no more of it is needed than there are threads.
 #[derive(Default)]
-struct Parsers(Mutex<Vec<Parser>>);
+struct Parsers(Spares<Parser>);
 
 /// The memory of parsing a page.
 #[derive(Default)]
@@ -92,16 +90,13 @@ impl Parser {
 
 impl Parsers {
     fn acquire(&self) -> Parser {
-        lock(&self.0).pop().unwrap_or_default()
+        self.0.acquire()
     }
 
     /// Takes memory back. That of very many buckets is given to the system.
     fn release(&self, parser: Parser) {
         if parser.memory() <= KEPT_VALUES && parser.scratch.memory() <= KEPT_SCRATCH {
-            let mut kept = lock(&self.0);
-            if kept.len() < KEPT {
-                kept.push(parser);
-            }
+            self.0.release(parser);
         }
     }
 }
@@ -356,7 +351,7 @@ mod tests {
         for (histograms, expected) in [(16, 1), (2048, 0)] {
             let parsers = Parsers::default();
             parsers.release(parser(histograms));
-            assert_eq!(lock(&parsers.0).len(), expected, "{histograms}");
+            assert_eq!(parsers.0.count(), expected, "{histograms}");
         }
     }
 
