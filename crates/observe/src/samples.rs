@@ -205,6 +205,9 @@ pub enum QueryLookup {
     Missing(String),
 }
 
+/// The doubt about a sample of which less than half of its window is known. It is no text of its
+/// own: each of hundreds of pods has it at each step of the first minutes.
+pub const YOUNG: &str = "too few samples so far for a scale-down";
 /// The reason why [`Lookup::NoSeries`] has no number.
 pub const NO_SERIES: &str = "it has no such series, as some versions of the engine";
 

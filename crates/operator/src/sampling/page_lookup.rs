@@ -8,7 +8,7 @@ use llm_autoscaler_engines::{
     Absence, Engine, Measure, Program,
     exposition::{LabelMismatch, Value},
 };
-use llm_autoscaler_observe::samples::{Lookup, Sample};
+use llm_autoscaler_observe::samples::{Lookup, Sample, YOUNG};
 
 use crate::sampling::{
     connection::Address,
@@ -19,10 +19,6 @@ use crate::sampling::{
 
 /// The time after a scrape's timeout in which its result is still awaited.
 const MARGIN: Duration = Duration::from_secs(1);
-
-/// The doubt about a sample of which less than half of its window is known. It is no text of its
-/// own: each of hundreds of pods has it at each step of the first minutes.
-const YOUNG: &str = "too few samples so far for a scale-down";
 
 /// A lookup of samples on one page.
 pub(super) struct PageLookup<'a> {

@@ -8,15 +8,12 @@ use llm_autoscaler_engines::{
     Measure, Track,
     exposition::{Extract, Value},
 };
-use llm_autoscaler_observe::samples::{Found, Lookup, Sample};
+use llm_autoscaler_observe::samples::{Found, Lookup, Sample, YOUNG};
 
 /// The number of intervals after which a sample is stale.
 const STALE_INTERVALS: u32 = 3;
 /// The time after a scrape's timeout in which its result is still awaited.
 const MARGIN: Duration = Duration::from_secs(1);
-
-/// The doubt about a sample of which less than half of its window is known.
-const YOUNG: &str = "too few samples so far for a scale-down";
 
 /// The times that the scrapes of a page have.
 #[derive(Debug, Clone, Copy)]
