@@ -388,6 +388,17 @@ mod tests {
     }
 
     #[test]
+    fn two_threads_scrape_and_decide_unless_a_flag_says_otherwise() {
+        let threads = |flags: &[&str]| {
+            let args = Args::try_parse_from(["llm-autoscaler", "run"].iter().chain(flags)).ok()?;
+            let Command::Run(run) = args.command else { return None };
+            Some(run.worker_threads)
+        };
+        let found = [&[][..], &["--worker-threads=8"], &["--worker-threads=0"]].map(threads);
+        assert!(matches!(found, [Some(1 | 2), Some(8), None]), "{found:?}");
+    }
+
+    #[test]
     fn a_memory_budget_is_a_quantity_of_at_least_16_mib() {
         let parsed = ["128Mi", "1G", "15Mi", "-1Gi", "much"].map(memory_budget);
         assert_eq!(parsed[..2], [Ok(128 << 20), Ok(1_000_000_000)]);

@@ -120,6 +120,18 @@ pub(crate) async fn api_server(config: &Config) -> Vec<SocketAddr> {
 mod tests {
     use super::*;
 
+    #[test]
+    fn work_has_the_threads_that_it_is_given() {
+        for threads in [1, 3] {
+            let count = async {
+                let found = tokio::runtime::Handle::current().metrics().num_workers();
+                anyhow::ensure!(found == threads, "{found} instead of {threads}");
+                Ok(())
+            };
+            with_cluster_on(threads, count).unwrap();
+        }
+    }
+
     fn answer(code: u16, reason: &str, message: &str) -> kube::Error {
         let status =
             Status { code, reason: reason.into(), message: message.into(), ..Status::default() };
