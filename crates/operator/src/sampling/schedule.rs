@@ -30,7 +30,7 @@ pub(crate) struct Schedule {
 
 /// The moments at which reads begin: those of many pages together. What runs a hundred times in a
 /// row has its code and its data in the caches and wakes a thread once, so that a read takes a
-/// third less CPU than one alone ([performance](../../../../docs/performance.md)).
+/// third less CPU than one alone (`docs/performance.md`).
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grid {
     origin: Instant,
