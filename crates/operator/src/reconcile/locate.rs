@@ -86,7 +86,7 @@ impl Role {
         self.follow_pods(now);
         let recommends = self.recommends();
         if let Some(target) = &mut self.target {
-            target.overlapping = self.claim.overlapping(&target.pods.members());
+            self.claim.find_overlapping(&target.pods.members(), &mut target.overlapping);
             if !recommends && let Ok(selector) = target.selector.clone() {
                 let pods = || target.monitored_pods(&self.config, selector);
                 self.pod_monitor.reconcile(&self.object, &self.config, pods, now.monotonic);

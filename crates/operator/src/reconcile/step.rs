@@ -312,6 +312,7 @@ impl Autoscaler {
         }
         let (pods, namespace) = (&self.context.sampling.pods, self.object.namespace());
         let namespace = namespace.unwrap_or_default();
+        pods.problem(&namespace)?;
         pods.until_complete(&namespace, PODS_WITHIN).await;
         let message = pods.problem(&namespace)?;
         Some(Obstacle { reason: Reason::PodsUnknown, message, is_terminal: false })

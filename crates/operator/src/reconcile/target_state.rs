@@ -19,6 +19,7 @@ use tracing::info;
 use crate::{
     cluster::pods::PodView,
     drain::{progress::DrainProgress, workload_reader::WorkloadReader},
+    ownership::claims::Overlapping,
     pod_monitor::plan::MonitoredPods,
     reconcile::billed_step::BilledStep,
     sampling::sources::{Sampling, Sources},
@@ -35,7 +36,7 @@ pub(super) struct TargetState {
     /// Which pods are the target's, where that can be told.
     pub selector: Result<PodSelector, SelectorProblem>,
     /// The autoscalers of other targets that select some of its pods too.
-    pub overlapping: Vec<String>,
+    pub overlapping: Overlapping,
     /// Its pods.
     pub pods: PodView,
     /// Its replicas.
@@ -143,7 +144,7 @@ impl TargetState {
             is_outdated: false,
             billed: None,
             selector,
-            overlapping: Vec::new(),
+            overlapping: Overlapping::default(),
             pods,
             replicas,
             settling: Settling::default(),
@@ -191,10 +192,10 @@ impl TargetState {
     pub(super) fn selector_problem(&self) -> Option<SelectorProblem> {
         let ambiguous = || SelectorProblem::Ambiguous {
             selector: self.view.selector.clone(),
-            autoscalers: self.overlapping.join(", "),
+            autoscalers: self.overlapping.names.join(", "),
         };
         let invalid = self.selector.as_ref().err().cloned();
-        let ambiguous = || (!self.overlapping.is_empty()).then(ambiguous);
+        let ambiguous = || (!self.overlapping.names.is_empty()).then(ambiguous);
         invalid.or_else(ambiguous).or_else(|| {
             let (pod, limits) = self.held_out()?;
             Some(SelectorProblem::TooLarge { pod, limits })
@@ -215,7 +216,7 @@ impl TargetState {
     /// the pods were taken over.
     pub(super) fn observed_selector(&self, was_held_out: bool) -> Selector {
         match self.selector {
-            Ok(_) if !self.overlapping.is_empty() => Selector::Ambiguous,
+            Ok(_) if !self.overlapping.names.is_empty() => Selector::Ambiguous,
             Ok(_) if was_held_out || self.is_held_out() => Selector::Unknown,
             Ok(_) => Selector::Valid,
             Err(SelectorProblem::Missing) => Selector::Missing,

@@ -33,17 +33,18 @@ use crate::{
 
 /// Samples that arrive within this time of each other make one step.
 const COALESCE_BASE: Duration = Duration::from_millis(10);
-/// The time that each pod adds, so that a target of a thousand pods is not decided upon at each
-/// of their samples.
+/// The time that each further pod adds, so that a target of a thousand pods is not decided upon at
+/// each of their samples.
 const COALESCE_PER_POD: Duration = Duration::from_micros(200);
 /// The longest time for which samples are gathered, unless the share below is longer.
 const COALESCE_MAX: Duration = Duration::from_millis(100);
-/// A target of a hundred pods gathers samples for this part of the interval of its scrapes. By
-/// then a step has the samples of a few pods, and costs a fraction of what it would for each; the
-/// reaction, which takes half an interval on average, is later by a fortieth of one.
+/// A target of ten pods and more gathers samples for this part of the interval of its scrapes, and
+/// a smaller one for less, in proportion to the pods beside the first. A step looks at all pods, so
+/// it costs as much as the scrape of one; the reaction, which takes half an interval on average, is
+/// later by a fortieth of one. A single pod has nothing to gather.
 const COALESCE_PART: u32 = 20;
 /// The number of pods that gather for that long.
-const COALESCE_PODS: u32 = 100;
+const COALESCE_PODS: u32 = 10;
 /// Wake calls that follow each other faster are answered by the scales as they were read.
 const WAKE_READS_EVERY: Duration = Duration::from_secs(1);
 /// The time for which the first step waits for a page of the first listing of the pods, while that
@@ -225,9 +226,10 @@ impl Autoscaler {
 /// Returns the time for which samples of this many pods are gathered, by the interval at which
 /// each is scraped.
 fn coalesce_window(pods: u32, interval: Duration) -> Duration {
-    let share = interval / COALESCE_PART;
-    let per_pod = COALESCE_PER_POD.max(share / COALESCE_PODS);
-    (COALESCE_BASE + per_pod * pods).min(COALESCE_MAX.max(share))
+    let (share, others) = (interval / COALESCE_PART, pods.saturating_sub(1));
+    let of_interval = share * others.min(COALESCE_PODS - 1) / (COALESCE_PODS - 1);
+    let window = COALESCE_BASE + of_interval.max(COALESCE_PER_POD * others);
+    window.min(COALESCE_MAX.max(share))
 }
 
 /// Returns the cause of a step that a wake call asks for: a flood of them reads no scales.

@@ -3,7 +3,7 @@
 //! Each value has its series from the start, at zero: `rate()` and `increase()` then see the first
 //! event, and a rule finds the series before anything has gone wrong.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use prometheus_client::{
     metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
@@ -34,6 +34,9 @@ pub(super) fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
 pub(super) struct Counters {
     label: &'static str,
     family: Family<Labels<1>, Counter>,
+    /// Those that are there from the start, by their values: each scrape and each step counts
+    /// several times, and these need no lock.
+    at_hand: Arc<[(&'static str, Counter)]>,
 }
 
 impl Counters {
@@ -44,16 +47,18 @@ impl Counters {
         help: &str,
         (label, values): (&'static str, &[&'static str]),
     ) -> Self {
-        let counters = Self { label, family: register(registry, name, help, Family::default()) };
-        for value in values {
-            counters.add(value, 0);
-        }
-        counters
+        let family: Family<Labels<1>, Counter> = register(registry, name, help, Family::default());
+        let counter = |value| (value, family.get_or_create_owned(&[(label, value)]));
+        let at_hand = values.iter().copied().map(counter).collect();
+        Self { label, family, at_hand }
     }
 
     /// Adds to the counter of a value.
     pub(super) fn add(&self, value: &'static str, count: u64) {
-        self.family.get_or_create(&[(self.label, value)]).inc_by(count);
+        match self.at_hand.iter().find(|(known, _)| *known == value) {
+            Some((_, counter)) => counter.inc_by(count),
+            None => self.family.get_or_create(&[(self.label, value)]).inc_by(count),
+        };
     }
 }
 

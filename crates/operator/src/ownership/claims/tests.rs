@@ -7,7 +7,7 @@ use std::{
 use k8s_openapi::api::core::v1 as core;
 use llm_autoscaler_api::selector;
 use llm_autoscaler_observe::pod::Pod;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::*;
 
@@ -92,17 +92,22 @@ fn the_next_oldest_takes_over_when_the_owner_goes() {
     assert_eq!(owners(&register), [true, false, false]);
 }
 
-#[test]
-fn two_targets_with_the_same_pods_overlap() {
+/// Returns one pod with these labels.
+fn pods(labels: &Value) -> Members {
     let pod = json!({
         "metadata": {
-            "name": "p", "namespace": "ns", "uid": "p", "labels": {"app": "a", "tier": "x"},
+            "name": "p", "namespace": "ns", "uid": "p", "labels": labels,
             "creationTimestamp": "2026-01-01T00:00:00Z",
         },
         "spec": {"containers": []},
     });
     let pod = Pod::of(&serde_json::from_value::<core::Pod>(pod).unwrap()).unwrap();
-    let pods: Members = Arc::new(BTreeMap::from([("p".to_owned(), Arc::new(pod))]));
+    Arc::new(BTreeMap::from([("p".to_owned(), Arc::new(pod))]))
+}
+
+#[test]
+fn two_targets_with_the_same_pods_overlap() {
+    let pods = pods(&json!({"app": "a", "tier": "x"}));
     let mine = claimant("ns", "m", 5);
     let table = [
         (claimant("ns", "other", 9), target("u", "tier=x"), vec!["other".to_owned()]),
@@ -116,6 +121,27 @@ fn two_targets_with_the_same_pods_overlap() {
         let register = register(&[(mine.clone(), target("t", "app=a")), (other, claim.clone())]);
         assert_eq!(register.overlapping(&mine, &pods), expected, "{claim:?}");
     }
+}
+
+#[test]
+fn overlapping_targets_are_found_once_claims_or_pods_change() {
+    let claims = Claims::default();
+    let [mine, other] = [("a", 1), ("b", 2)].map(|(name, at)| guard(&claims, "ns", name, at));
+    let selector = |labels| selector::parse(labels).ok();
+    mine.claim("t", selector("app=a"));
+    let (mut known, one) = (Overlapping::default(), pods(&json!({"app": "a", "tier": "x"})));
+    let mut found = |pods: &Members| {
+        mine.find_overlapping(pods, &mut known);
+        known.names.clone()
+    };
+    assert!(found(&one).is_empty());
+    other.claim("u", selector("tier=x"));
+    assert_eq!(found(&one), ["b"]);
+    assert_eq!(found(&one), ["b"], "they are remembered");
+    assert!(found(&pods(&json!({"app": "a"}))).is_empty(), "other pods");
+    assert_eq!(found(&one), ["b"]);
+    other.release();
+    assert!(found(&one).is_empty());
 }
 
 #[test]

@@ -41,21 +41,24 @@ fn ready(api: &StandIn) -> Option<String> {
     Some(ready.reason.clone())
 }
 
-/// A hundred pods that are scraped every 5 s used to cause a step at nearly each scrape.
+/// Ten or a hundred pods that are scraped every 5 s used to cause a step at nearly each scrape.
 #[test]
 fn samples_are_gathered_for_a_part_of_the_interval() {
     for (pods, interval, expected) in [
         (0, 0, 10),
         (1, 1000, 10),
-        (10, 1000, 15),
+        (2, 1000, 15),
+        (10, 1000, 60),
         (100, 1000, 60),
+        (300, 1000, 69),
         (1000, 1000, 100),
-        (1, 2000, 11),
+        (1, 2000, 10),
         (100, 2000, 100),
-        (1, 5000, 12),
-        (10, 5000, 35),
+        (1, 5000, 10),
+        (4, 5000, 93),
+        (10, 5000, 250),
         (100, 5000, 250),
-        (100, 15_000, 750),
+        (10, 15_000, 750),
         (5000, 15_000, 750),
     ] {
         let window = coalesce_window(pods, Duration::from_millis(interval));
@@ -131,7 +134,7 @@ async fn an_idle_autoscaler_takes_no_memory_for_what_is_rare() {
     let future = size_of_val(&autoscaler.run(receiver));
     for (name, bytes, most) in [
         ("Autoscaler", size_of::<Autoscaler>(), 768),
-        ("Role", size_of::<Role>(), 2736),
+        ("Role", size_of::<Role>(), 2752),
         ("RoleStatus", size_of::<RoleStatus>(), 128),
         ("TargetConfig", size_of::<TargetConfig>(), 552),
         ("SourceSpec", size_of::<SourceSpec>(), 176),
