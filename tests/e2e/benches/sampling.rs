@@ -9,9 +9,9 @@
 
 #![allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 
-use std::{process::ExitCode, sync::Arc, time::Duration};
+use std::{cell::RefCell, process::ExitCode, sync::Arc, time::Duration};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use llm_autoscaler_e2e::{
     Cluster, Stage,
@@ -63,12 +63,17 @@ async fn measure(count: usize, small: bool) -> Result<()> {
     create_pods(&fleets, count).await?;
     println!("they are there after {:.0} s; starting the operator", began.elapsed().as_secs_f64());
     stage.operator.start()?;
-    wait::until("all pods to be read", Duration::from_mins(3), async || {
+    let seen = RefCell::new(String::new());
+    let read = wait::until("all pods to be read", Duration::from_mins(3), async || {
         let page = OwnMetrics::of(&stage.operator).await;
-        let scrapes = page.ok().and_then(|page| page.value(SCRAPED)).unwrap_or(0.0);
-        Ok((scrapes >= 2.0 * count as f64).then_some(()))
-    })
-    .await?;
+        let scrapes = page.as_ref().ok().and_then(|page| page.value(SCRAPED));
+        *seen.borrow_mut() = match page {
+            Ok(_) => format!("scrapes so far: {scrapes:?}"),
+            Err(error) => format!("the operator's metrics cannot be read: {error:#}"),
+        };
+        Ok((scrapes.unwrap_or_default() >= 2.0 * count as f64).then_some(()))
+    });
+    read.await.with_context(|| seen.take())?;
     let before = Reads::of(&stage.operator).await?;
     tokio::time::sleep(MEASURED).await;
     let spent = Reads::of(&stage.operator).await?.since(&before);
