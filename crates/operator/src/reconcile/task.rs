@@ -7,14 +7,14 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures::future;
+use futures::{FutureExt, future};
 use kube::ResourceExt;
 use llm_autoscaler_api::{
     LLMAutoscaler,
     conditions::{ConditionType, ConditionUpdate, Reason},
 };
 use llm_autoscaler_core::{Monotonic, Profile};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tracing::Instrument;
 
 use crate::{
@@ -154,7 +154,8 @@ impl Autoscaler {
                     }
                 }
                 () = self.fresh.notified(), if follows_samples => {
-                    tokio::time::sleep(self.coalesce_window()).await;
+                    let window = self.coalesce_window();
+                    gather(&self.fresh, window).await;
                     if is_retried_later {
                         Box::pin(self.remember()).await;
                         continue;
@@ -230,6 +231,13 @@ fn coalesce_window(pods: u32, interval: Duration) -> Duration {
     let of_interval = share * others.min(COALESCE_PODS - 1) / (COALESCE_PODS - 1);
     let window = COALESCE_BASE + of_interval.max(COALESCE_PER_POD * others);
     window.min(COALESCE_MAX.max(share))
+}
+
+/// Waits while samples are gathered. Those that come meanwhile are part of the step that follows,
+/// and cause no other one.
+async fn gather(fresh: &Notify, window: Duration) {
+    tokio::time::sleep(window).await;
+    let _ = fresh.notified().now_or_never();
 }
 
 /// Returns the cause of a step that a wake call asks for: a flood of them reads no scales.

@@ -7,7 +7,10 @@ use std::{
 };
 
 use llm_autoscaler_engines::exposition::{Extract, PageError, PageSummary, Scratch};
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::coop::consume_budget,
+    time::{Instant, sleep_until},
+};
 use tracing::Instrument;
 
 use crate::{
@@ -158,10 +161,15 @@ async fn look_at_pages(context: Arc<ScrapeContext>) {
             context.queue.sooner().await;
             continue;
         };
-        tokio::select! {
-            biased;
-            () = sleep_until(at) => {}
-            () = context.queue.sooner() => continue,
+        // Of the pages that are due at one tick, only the first one needs a timer.
+        if at <= Instant::now() {
+            consume_budget().await;
+        } else {
+            tokio::select! {
+                biased;
+                () = sleep_until(at) => {}
+                () = context.queue.sooner() => continue,
+            }
         }
         context.queue.look_at(at, &page, |kept, has_changed| {
             let look = look_at(context.clone(), page.clone(), kept, has_changed);

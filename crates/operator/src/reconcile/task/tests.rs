@@ -66,6 +66,22 @@ fn samples_are_gathered_for_a_part_of_the_interval() {
     }
 }
 
+/// A sample that came while others were gathered used to cause a step of its own.
+#[tokio::test]
+async fn samples_that_are_gathered_cause_one_step() {
+    let fresh = Notify::new();
+    fresh.notify_one();
+    fresh.notified().await;
+    let gathered = gather(&fresh, Duration::from_millis(20));
+    tokio::pin!(gathered);
+    assert!(gathered.as_mut().now_or_never().is_none());
+    fresh.notify_one();
+    gathered.await;
+    assert!(fresh.notified().now_or_never().is_none(), "it is gathered");
+    fresh.notify_one();
+    assert!(fresh.notified().now_or_never().is_some(), "the next one counts");
+}
+
 /// Only a restart used to help, and the last status, perhaps `Ready=True`, stayed.
 #[tokio::test]
 async fn an_autoscaler_that_panics_says_so_and_begins_again_when_its_spec_changes() {
