@@ -40,6 +40,7 @@ use self::{
     compiled::{CompiledName, CompiledRecipe},
     idle::{ValidPage, ZeroIf},
     line::Text,
+    names::Beginnings,
     pass::Pass,
     scan::is_equal,
 };
@@ -77,6 +78,8 @@ pub struct Extractor {
     /// The places of the families that a `# TYPE` line may be about whose name has n bytes; the
     /// last entry is for longer ones too.
     declared: Vec<Vec<usize>>,
+    /// The beginnings of the names of these lines.
+    beginnings: Beginnings,
     /// The number of accumulators: one for each distinct selector.
     accumulators: usize,
     recipes: Vec<CompiledRecipe>,
@@ -206,6 +209,7 @@ impl Extractor {
             let place = self.families.len();
             add_at(&mut self.by_length, length(&name), place);
             for bytes in declared::declaring_lengths(&name) {
+                self.beginnings.add(&name[..bytes]);
                 add_at(&mut self.declared, bytes.min(LONGEST), place);
             }
             self.families.push(Family { name, hash, selectors: Vec::new() });

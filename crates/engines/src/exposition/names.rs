@@ -2,6 +2,40 @@
 
 use super::scan::first_of;
 
+/// The first bytes of the names of `# TYPE` lines that are about a wanted family. Few others begin
+/// like these.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Beginnings(u64);
+
+/// The number of bytes at the beginning of a name that are looked at.
+const BEGINNING: usize = 8;
+
+impl Beginnings {
+    /// Adds a name of a `# TYPE` line.
+    pub(super) fn add(&mut self, name: &[u8]) {
+        // A short name has an end, which may be followed by anything.
+        self.0 |= name.first_chunk().map_or(u64::MAX, |name| Self::bit(*name));
+    }
+
+    /// Returns false if a comment is about no wanted family, without a look at all of it.
+    #[inline]
+    pub(super) fn may_have(self, line: &[u8]) -> bool {
+        match line.strip_prefix(b"# TYPE ") {
+            Some(name @ [b'!'..=b'~', ..]) => {
+                name.first_chunk().is_none_or(|name| self.0 & Self::bit(*name) != 0)
+            }
+            _ => !line.starts_with(b"# HELP"),
+        }
+    }
+
+    /// Returns the bit of a name that begins like this.
+    fn bit(name: [u8; BEGINNING]) -> u64 {
+        /// An odd number without a pattern: the digits of the golden ratio.
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        1 << (u64::from_le_bytes(name).wrapping_mul(SPREAD) >> 58)
+    }
+}
+
 /// Returns the name that a line begins with.
 #[inline]
 pub(super) fn bare_name(line: &[u8]) -> Option<&[u8]> {

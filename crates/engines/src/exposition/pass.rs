@@ -102,7 +102,9 @@ impl<'e, 'p> Pass<'e, 'p> {
     #[inline]
     fn comment(&mut self, line: &[u8]) {
         self.summary.comments += 1;
-        self.declare(trim(line));
+        if self.extractor.beginnings.may_have(line) {
+            self.declare(trim(line));
+        }
     }
 
     /// Notes the type of a `# TYPE` line for the wanted series that it is about. A line about the
