@@ -2,8 +2,7 @@
 
 use super::scan::first_of;
 
-/// The first bytes of the names of `# TYPE` lines that are about a wanted family. Few others begin
-/// like these.
+/// A Bloom filter of the first bytes of the names in `# TYPE` lines that are about a wanted family.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Beginnings(u64);
 
@@ -13,7 +12,7 @@ const BEGINNING: usize = 8;
 impl Beginnings {
     /// Adds a name of a `# TYPE` line.
     pub(super) fn add(&mut self, name: &[u8]) {
-        // A short name has an end, which may be followed by anything.
+        // Anything may follow a short name, so that it has all bits.
         self.0 |= name.first_chunk().map_or(u64::MAX, |name| Self::bit(*name));
     }
 

@@ -75,6 +75,7 @@ impl<'e, 'p> Pass<'e, 'p> {
         (has_labels && begins_with(text, self.unwanted)).then_some(place)
     }
 
+    /// Reads a line in full.
     fn line(&mut self, line: &'p [u8]) {
         let line = trim(line);
         match line.first() {
