@@ -1,5 +1,6 @@
 //! Measures the extraction of two families up to all signals from a real vLLM page, beside a plain
-//! parse of every sample.
+//! parse of every sample. The last row is the operator's case: an autoscaler's measures, read from
+//! the pages of many pods in turn, so that no page is in the nearest cache.
 //!
 //! `cargo bench -p llm-autoscaler-engines`
 
@@ -17,6 +18,8 @@ const PAGE: &str = include_str!("../../../tests/fixtures/engines/vllm-0.15.1-bus
 /// one down.
 const PASSES: u32 = 2_000;
 const ROUNDS: u32 = 15;
+/// The pages of the last row, which together are larger than a core's caches.
+const PAGES: usize = 200;
 
 fn main() {
     let in_flight = [signal(Signal::InFlightRequests)];
@@ -57,6 +60,33 @@ fn main() {
         });
         println!("{:>46.1} times the plain parse", fast / plain);
     }
+    let recipes = autoscaler();
+    let extractor = Extractor::new(&recipes);
+    let (mut scratch, mut out) = (Scratch::default(), Vec::new());
+    let pages: Vec<String> = (0..PAGES).map(page_of_model).collect();
+    let mut pages = pages.iter().cycle();
+    let fast = rate(&format!("in flight, {PAGES} pages ({} recipes)", recipes.len()), || {
+        let page = pages.next().map_or("", String::as_str);
+        let summary = extractor.read(black_box(page.as_bytes()), &mut scratch, &mut out);
+        black_box(summary).map_or(0, |summary| summary.samples)
+    });
+    println!("{:>46.1} times the plain parse", fast / plain);
+}
+
+/// Returns the page with the name of another model: nothing is at the same place on all pages.
+fn page_of_model(number: usize) -> String {
+    PAGE.replace("qwen3-32b", &"qwen3-32b-instruct"[..9 + number % 10])
+}
+
+/// Returns what an autoscaler by the requests in flight reads: the requests, the processes that
+/// sleep, the tokens by which the engine makes progress, and the gauges that move.
+fn autoscaler() -> Vec<Recipe> {
+    let engine = Engine::Vllm.profile();
+    let sleep = engine.sleep.expect("vLLM reports it").recipes();
+    let progress = engine.progress_recipe().expect("vLLM reports it");
+    let gauges = [Signal::RunningRequests, Signal::KVCacheUsage].map(signal);
+    let requests = signal(Signal::InFlightRequests);
+    [requests].into_iter().chain(sleep).chain([progress]).chain(gauges).collect()
 }
 
 fn signal(signal: Signal) -> Recipe {

@@ -27,19 +27,22 @@ mod idle;
 mod line;
 mod listing;
 mod mismatch;
+mod names;
 mod non_number;
 mod not_finite;
+mod pass;
+mod scan;
 
 use std::hash::{DefaultHasher, Hasher};
-
-use memchr::memchr_iter;
 
 use self::{
     accumulator::Grouping,
     compiled::{CompiledName, CompiledRecipe},
-    declared::TypeLine,
     idle::{ValidPage, ZeroIf},
-    line::{Sample, Text, looks_like_sample, name_of, name_without_blank, trim},
+    line::Text,
+    names::Beginnings,
+    pass::Pass,
+    scan::is_equal,
 };
 pub use self::{
     accumulator::Scratch,
@@ -68,15 +71,15 @@ pub(crate) use self::line::number;
 #[derive(Clone, Debug, Default)]
 pub struct Extractor {
     families: Vec<Family>,
-    /// Bit n is set if a family's name has n bytes; the highest bit stands for longer names as
-    /// well. Most unwanted names fail this test.
-    lengths: u128,
     /// The places of the families whose names have n bytes; the last entry is for longer ones too.
-    /// A family may have several spellings, so that there are many of them.
+    /// Most unwanted names have a length without any. A family may have several spellings, so that
+    /// there are many of them.
     by_length: Vec<Vec<usize>>,
     /// The places of the families that a `# TYPE` line may be about whose name has n bytes; the
     /// last entry is for longer ones too.
     declared: Vec<Vec<usize>>,
+    /// The beginnings of the names of these lines.
+    beginnings: Beginnings,
     /// The number of accumulators: one for each distinct selector.
     accumulators: usize,
     recipes: Vec<CompiledRecipe>,
@@ -137,25 +140,14 @@ impl Extractor {
         out: &mut Vec<Extract>,
     ) -> Result<PageSummary, PageError> {
         scratch.begin(self.accumulators);
-        let mut pass = Pass {
-            extractor: self,
-            scratch,
-            summary: PageSummary::default(),
-            lines: 0,
-            bad_line: None,
-        };
-        let mut start = 0;
-        for end in memchr_iter(b'\n', page) {
-            pass.line(&page[start..end]);
-            start = end + 1;
-        }
-        let rest = pass.finish(page, start);
+        let mut pass = Pass::new(self, scratch);
+        let whole = pass.read(page);
         let Pass { summary, bad_line, .. } = pass;
-        if rest.is_err() {
+        if whole.is_err() {
             scratch.begin(self.accumulators);
         }
-        self.finish(scratch, out, rest.is_ok().then_some(ValidPage { bytes: page, summary }));
-        rest?;
+        self.finish(scratch, out, whole.is_ok().then_some(ValidPage { bytes: page, summary }));
+        whole?;
         bad_line.map_or(Ok(summary), Err)
     }
 
@@ -214,10 +206,10 @@ impl Extractor {
         let hash = hasher.finish();
         let is_it = |family: &Family| family.hash == hash && family.name == name;
         let index = self.families.iter().position(is_it).unwrap_or_else(|| {
-            self.lengths |= length_bit(&name);
             let place = self.families.len();
             add_at(&mut self.by_length, length(&name), place);
             for bytes in declared::declaring_lengths(&name) {
+                self.beginnings.add(&name[..bytes]);
                 add_at(&mut self.declared, bytes.min(LONGEST), place);
             }
             self.families.push(Family { name, hash, selectors: Vec::new() });
@@ -243,11 +235,14 @@ impl Extractor {
         if name.escaped {
             return self.families.iter().find(|family| name.is(&family.name));
         }
-        if self.lengths & length_bit(name.raw) == 0 {
-            return None;
-        }
-        let families = self.by_length[length(name.raw)].iter().map(|place| &self.families[*place]);
-        families.into_iter().find(|family| name.is(&family.name))
+        self.bare_family(name.raw)
+    }
+
+    #[inline]
+    fn bare_family(&self, name: &[u8]) -> Option<&Family> {
+        let places = self.by_length.get(length(name))?;
+        let mut families = places.iter().map(|place| &self.families[*place]);
+        families.find(|family| is_equal(name, &family.name))
     }
 }
 
@@ -264,109 +259,6 @@ impl Family {
         }
         counted
     }
-}
-
-/// The state of one pass over a page.
-struct Pass<'e> {
-    extractor: &'e Extractor,
-    scratch: &'e mut Scratch,
-    summary: PageSummary,
-    /// The number of lines read so far.
-    lines: usize,
-    /// The first malformed line of a wanted family.
-    bad_line: Option<PageError>,
-}
-
-impl Pass<'_> {
-    fn line(&mut self, line: &[u8]) {
-        self.lines += 1;
-        let line = trim(line);
-        match line.first() {
-            None => {}
-            Some(b'#') => {
-                self.summary.comments += 1;
-                self.declare(line);
-            }
-            Some(_) => match name_of(line) {
-                Some(name) => match self.extractor.family(name) {
-                    Some(family) => self.wanted(line, family),
-                    None => self.unwanted(line, name),
-                },
-                None => self.summary.skipped_malformed += 1,
-            },
-        }
-    }
-
-    /// Notes the type of a `# TYPE` line for the wanted series that it is about. A line about the
-    /// series itself counts before one about its family.
-    fn declare(&mut self, line: &[u8]) {
-        let Some(line) = TypeLine::parse(line) else { return };
-        let places = self.extractor.declared.get(length(line.name)).into_iter().flatten();
-        for family in places.map(|place| &self.extractor.families[*place]) {
-            if family.name.starts_with(line.name)
-                && let Some(declared) = line.declared()
-                && let Some(declaration) = Declaration::of(&family.name, line.name, declared)
-            {
-                for selector in &family.selectors {
-                    self.scratch.declare(selector.accumulator, declaration);
-                }
-            }
-        }
-    }
-
-    fn unwanted(&mut self, line: &[u8], name: Text<'_>) {
-        if looks_like_sample(line, name) {
-            self.summary.samples += 1;
-        } else if let Some(family) =
-            name_without_blank(line, name).and_then(|name| self.extractor.family(name))
-        {
-            self.wanted(line, family);
-        } else {
-            self.summary.skipped_malformed += 1;
-        }
-    }
-
-    fn wanted(&mut self, line: &[u8], family: &Family) {
-        let sample = match Sample::parse(line) {
-            Ok(sample) => sample,
-            Err(reason) => {
-                // The line might be of any of the family's series, so none of them can be trusted.
-                for selector in &family.selectors {
-                    self.scratch.invalidate(selector.accumulator);
-                }
-                self.bad_line.get_or_insert_with(|| PageError::bad_line(self.lines, reason, line));
-                return;
-            }
-        };
-        self.summary.samples += 1;
-        if !self.scratch.insert_series(family.hash.wrapping_add(sample.identity)) {
-            self.summary.duplicates += 1;
-            return;
-        }
-        let counted = family.add(self.scratch, &sample.labels, sample.value);
-        self.summary.not_finite += usize::from(counted && !sample.value.is_finite());
-    }
-
-    /// Reads the text behind the last line feed, which begins at `start`, and checks the page as a
-    /// whole.
-    fn finish(&mut self, page: &[u8], start: usize) -> Result<(), PageError> {
-        let rest = &page[start..];
-        self.line(rest);
-        let PageSummary { samples, comments, skipped_malformed, .. } = self.summary;
-        if samples == 0 && comments == 0 && skipped_malformed > 0 && self.bad_line.is_none() {
-            return Err(PageError::not_metrics(page));
-        }
-        // OpenMetrics allows a page without the last line feed, because `# EOF` marks its end.
-        if matches!(trim(rest), b"" | b"# EOF") {
-            Ok(())
-        } else {
-            Err(PageError::cut_off(self.lines, rest))
-        }
-    }
-}
-
-fn length_bit(name: &[u8]) -> u128 {
-    1 << length(name)
 }
 
 /// Returns the length of a name, up to the longest that is told from others.

@@ -1,8 +1,6 @@
 //! Declared types: the `# TYPE` lines of a page, as far as they are about wanted families.
 
-use memchr::memchr2;
-
-use super::line::after_blanks;
+use super::{line::after_blanks, scan::first_of};
 use crate::kind::Kind;
 
 /// A type that a page's `# TYPE` line gives to a family. Other types, such as `untyped`, say
@@ -112,7 +110,7 @@ impl<'p> TypeLine<'p> {
         if name.len() == rest.len() {
             return None;
         }
-        let (name, rest) = name.split_at(memchr2(b' ', b'\t', name)?);
+        let (name, rest) = name.split_at(first_of([b' ', b'\t'], name)?);
         Some(Self { name, rest })
     }
 

@@ -2,8 +2,10 @@
 
 use std::hash::{DefaultHasher, Hasher};
 
-use memchr::{memchr2, memchr3};
-
+use super::{
+    names::{bare_name, continues_name, in_name, starts_name},
+    scan::first_of,
+};
 use crate::labels::{LabelSet, MOST_LABELS};
 
 /// Text of a page: a bare name, or the text between two quotes.
@@ -57,21 +59,15 @@ pub(super) fn trim(line: &[u8]) -> &[u8] {
 }
 
 /// Returns the name of a line's metric, if the line begins like a sample.
-#[inline]
 pub(super) fn name_of(line: &[u8]) -> Option<Text<'_>> {
-    match line.first()? {
-        b'{' => name_within(&line[1..]),
-        byte if starts_name(*byte) || *byte == b':' => {
-            let end = memchr3(b'{', b' ', b'\t', line).unwrap_or(line.len());
-            Some(Text::bare(&line[..end]))
-        }
-        _ => None,
+    match line.strip_prefix(b"{") {
+        Some(inside) => name_within(inside),
+        None => bare_name(line).map(Text::bare),
     }
 }
 
 /// Returns the quoted name between the braces, wherever it is, even if the line is malformed behind
 /// it.
-#[inline(never)] // Few lines have one, and every line would pay for the code.
 fn name_within(inside: &[u8]) -> Option<Text<'_>> {
     let mut text = inside;
     loop {
@@ -93,27 +89,30 @@ fn name_within(inside: &[u8]) -> Option<Text<'_>> {
 
 /// Returns the name that a line without labels begins with, if a character follows that no bare
 /// name may have. Example: `a` of `a-1`, which has no blank before its value.
-pub(super) fn name_without_blank<'p>(line: &'p [u8], name: Text<'_>) -> Option<Text<'p>> {
-    let end = name.raw.iter().position(|byte| !in_name(*byte))?;
-    let has_labels = after_blanks(&line[name.raw.len()..]).starts_with(b"{");
-    (!has_labels).then(|| Text::bare(&line[..end]))
+pub(super) fn name_without_blank<'p>(line: &'p [u8], name: &[u8]) -> Option<&'p [u8]> {
+    let end = name.iter().position(|byte| !in_name(*byte))?;
+    let has_labels = after_blanks(&line[name.len()..]).starts_with(b"{");
+    (!has_labels).then(|| &line[..end])
 }
 
-/// Returns true if an unwanted line may be a sample. A line with a bare name is only glanced at: a
+/// Returns true if an unwanted line with a bare name may be a sample. It is only glanced at: a
 /// number must follow the name, or labels must follow it and the line must end like a number.
 #[inline]
-pub(super) fn looks_like_sample(line: &[u8], name: Text<'_>) -> bool {
-    if line[0] == b'{' {
-        return Sample::parse(line).is_ok();
-    }
-    let rest = after_blanks(&line[name.raw.len()..]);
+pub(super) fn looks_like_sample(line: &[u8], name: &[u8]) -> bool {
+    let rest = after_blanks(&line[name.len()..]);
     match rest.first() {
-        Some(b'{') => rest.last().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'.'),
-        Some(_) if !name.raw.iter().all(|byte| in_name(*byte)) => false,
+        Some(b'{') => ends_like_number(rest),
+        Some(_) if !name.iter().all(|byte| in_name(*byte)) => false,
         Some(b'0'..=b'9' | b'+' | b'-' | b'.') => true,
         Some(_) => number(word(rest).0).is_some(),
         None => false,
     }
+}
+
+/// Returns true if the last character may be that of a number.
+#[inline]
+pub(super) fn ends_like_number(text: &[u8]) -> bool {
+    text.last().is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'.')
 }
 
 impl<'p> Sample<'p> {
@@ -122,7 +121,7 @@ impl<'p> Sample<'p> {
         if !line.is_ascii() && std::str::from_utf8(line).is_err() {
             return Err("it is not UTF-8");
         }
-        let bare = line.iter().take_while(|byte| in_name(**byte)).count();
+        let bare = line.iter().position(|byte| !in_name(*byte)).unwrap_or(line.len());
         let rest = after_blanks(&line[bare..]);
         let (labels, (identity, rest)) = match rest.strip_prefix(b"{") {
             Some(inside) => (Labels(inside), after_labels(inside, bare > 0)?),
@@ -137,10 +136,11 @@ impl<'p> Sample<'p> {
             b"" => return Err("it has no value"),
             text => number(text).ok_or("its value is not a number")?,
         };
-        let (timestamp, rest) = word(rest);
-        let has_timestamp = number(timestamp).is_some_and(f64::is_finite);
-        if !(ends_sample(timestamp) || has_timestamp && ends_sample(rest)) {
-            return Err("its value is followed by something that is not a timestamp");
+        if !ends_sample(rest) {
+            let (timestamp, rest) = word(rest);
+            if !(number(timestamp).is_some_and(f64::is_finite) && ends_sample(rest)) {
+                return Err("its value is followed by something that is not a timestamp");
+            }
         }
         Ok(Self { value, labels, identity })
     }
@@ -298,7 +298,7 @@ fn bare_label(text: &[u8]) -> Parsed<(Text<'_>, &[u8])> {
     if !text.first().is_some_and(|byte| starts_name(*byte)) {
         return Err("a label has no name");
     }
-    let end = text.iter().take_while(|byte| continues_name(**byte)).count();
+    let end = text.iter().position(|byte| !continues_name(*byte)).unwrap_or(text.len());
     Ok((Text::bare(&text[..end]), &text[end..]))
 }
 
@@ -308,7 +308,7 @@ fn quoted(text: &[u8]) -> Parsed<(Text<'_>, &[u8])> {
     let mut end = 0;
     let mut escaped = false;
     loop {
-        end += memchr2(b'"', b'\\', &inside[end.min(inside.len())..])
+        end += first_of([b'"', b'\\'], &inside[end.min(inside.len())..])
             .ok_or("a closing quote is missing")?;
         if inside[end] == b'"' {
             return Ok((Text { raw: &inside[..end], escaped }, &inside[end + 1..]));
@@ -390,7 +390,7 @@ pub(super) fn after_blanks(mut text: &[u8]) -> &[u8] {
 
 /// Splits off the first word and the blanks behind it.
 fn word(text: &[u8]) -> (&[u8], &[u8]) {
-    let end = memchr2(b' ', b'\t', text).unwrap_or(text.len());
+    let end = first_of([b' ', b'\t'], text).unwrap_or(text.len());
     (&text[..end], after_blanks(&text[end..]))
 }
 
@@ -404,16 +404,4 @@ pub(crate) fn number(text: &[u8]) -> Option<f64> {
         text.iter().any(u8::is_ascii_digit)
     };
     (number.is_finite() || !odd).then_some(number)
-}
-
-fn starts_name(byte: u8) -> bool {
-    byte.is_ascii_alphabetic() || byte == b'_'
-}
-
-fn continues_name(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || byte == b'_'
-}
-
-fn in_name(byte: u8) -> bool {
-    continues_name(byte) || byte == b':'
 }
