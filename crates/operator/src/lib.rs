@@ -19,7 +19,7 @@
 //! `ownership` finds out whether a target may be written to, `observe` (a crate of its own) turns
 //! pods and samples into an observation, `core` plans, `drain` and `scale` carry the plan out, and
 //! `status` reports it. Sampling and deciding are two loops: a page is scraped once per interval,
-//! however many autoscalers read it, and a step follows each tick and each fresh sample.
+//! however many autoscalers read it, and a step follows each tick and fresh samples.
 //!
 //! Invariant: no arithmetic on replicas. `core` decides every number, and the step is one value of
 //! it, the plan; this crate only carries it out.

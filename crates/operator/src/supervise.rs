@@ -78,7 +78,13 @@ impl Supervisor {
     /// Returns a supervisor for tests, which starts a task again at once.
     #[cfg(test)]
     pub(crate) fn impatient() -> Self {
-        let backoff = Backoff::new(Duration::ZERO, Duration::ZERO);
+        Self::waiting(Duration::ZERO)
+    }
+
+    /// Returns a supervisor for tests, which starts a task again after this time.
+    #[cfg(test)]
+    pub(crate) fn waiting(time: Duration) -> Self {
+        let backoff = Backoff::new(time, time);
         Self { backoff, ..Self::new(Telemetry::default(), Clock::start()) }
     }
 

@@ -16,7 +16,8 @@ impl Beginnings {
         self.0 |= name.first_chunk().map_or(u64::MAX, |name| Self::bit(*name));
     }
 
-    /// Returns false if a comment is about no wanted family, without a look at all of it.
+    /// Returns false only if a comment is about no wanted family, without a look at all of it. More
+    /// blanks may precede the name, so only one that begins right there is looked at.
     #[inline]
     pub(super) fn may_have(self, line: &[u8]) -> bool {
         match line.strip_prefix(b"# TYPE ") {
@@ -43,8 +44,8 @@ pub(super) fn bare_name(line: &[u8]) -> Option<&[u8]> {
     begins.then(|| &line[..end])
 }
 
-/// What each byte may be a part of: bit 0 is set if a name may begin with it, bit 1 if a label's
-/// name may have it, and bit 2 if a metric's may.
+/// What each byte may be a part of: bit 0 is set if a label's name may begin with it, bit 1 if it
+/// may have it, and bit 2 if a metric's name may have it.
 const CLASSES: [u8; 256] = {
     let mut classes = [0; 256];
     let mut byte = 0;

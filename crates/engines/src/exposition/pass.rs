@@ -18,8 +18,8 @@ pub(super) struct Pass<'e, 'p> {
     lines: usize,
     /// The first malformed line of a wanted family.
     pub(super) bad_line: Option<PageError>,
-    /// The bare name of an unwanted family that the next lines mostly have, because it is that of
-    /// the latest line; empty if there is none.
+    /// The bare name of the latest sample line of an unwanted family, which the next lines mostly
+    /// have too; empty if there is none.
     unwanted: &'p [u8],
 }
 

@@ -1,4 +1,4 @@
-//! Searches in short texts, such as the rest of a line.
+//! Searches for what is near, such as the end of a line.
 //!
 //! A call of `memchr` or `memcmp` for so few bytes costs more to begin than to do. The compiler
 //! makes vector instructions of these loops over blocks, within their caller.

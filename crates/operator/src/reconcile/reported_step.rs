@@ -1,6 +1,6 @@
 //! The latest step that was reported, by which a step may leave its report to a later one.
 //!
-//! Each sample of each pod causes a step, and most steps decide what the last one did: then only
+//! Samples cause several steps an interval, and most steps decide what the last one did: then only
 //! the values of the metrics have moved, which the status shows a few seconds late anyway. Only a
 //! step of samples waits, so each tick is reported. What a step remembers for later decisions, it
 //! remembers at once.

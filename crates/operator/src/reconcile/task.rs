@@ -14,7 +14,7 @@ use llm_autoscaler_api::{
     conditions::{ConditionType, ConditionUpdate, Reason},
 };
 use llm_autoscaler_core::{Monotonic, Profile};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tracing::Instrument;
 
 use crate::{
@@ -36,15 +36,19 @@ const COALESCE_BASE: Duration = Duration::from_millis(10);
 /// The time that each further pod adds, so that a target of a thousand pods is not decided upon at
 /// each of their samples.
 const COALESCE_PER_POD: Duration = Duration::from_micros(200);
-/// The longest time for which samples are gathered, unless the share below is longer.
+/// The longest time for which samples are gathered, unless the share below is longer. The first
+/// ones of a target are gathered for no longer.
 const COALESCE_MAX: Duration = Duration::from_millis(100);
-/// A target of ten pods and more gathers samples for this part of the interval of its scrapes, and
-/// a smaller one for less, in proportion to the pods beside the first. A step looks at all pods, so
-/// it costs as much as the scrape of one; the reaction, which takes half an interval on average, is
-/// later by a fortieth of one. A single pod has nothing to gather.
+/// A target of ten pods and more gathers samples for this part of their interval, and a smaller one
+/// for less, in proportion to the pods beside the first. At ten pods there are a third fewer steps
+/// then, each of which looks at all pods; a sample waits for a twenty-fifth of an interval, which
+/// is half of an interval old on average when it is scraped.
 const COALESCE_PART: u32 = 20;
 /// The number of pods that gather for that long.
 const COALESCE_PODS: u32 = 10;
+/// That part is no longer than this, whatever the interval: others may have the same pages scraped
+/// more often.
+const COALESCE_LONGEST: Duration = Duration::from_secs(1);
 /// Wake calls that follow each other faster are answered by the scales as they were read.
 const WAKE_READS_EVERY: Duration = Duration::from_secs(1);
 /// The time for which the first step waits for a page of the first listing of the pods, while that
@@ -135,9 +139,13 @@ impl Autoscaler {
         let mut wake = self.context.wake.listen(AutoscalerKey::of(&self.object));
         let mut tick = tokio::time::interval(self.context.period);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        // The end of the time for which samples are gathered, while some are.
+        let mut gathered_at = None;
         loop {
             let follows_samples = self.follows_samples();
             let is_retried_later = self.retries.has_failed();
+            let put_off = self.put_off.filter(|_| follows_samples && !is_retried_later);
+            let next = gathered_at.into_iter().chain(put_off).min();
             let cause = tokio::select! {
                 due = tick.tick() => {
                     self.context.telemetry.record_tick_lateness(due.elapsed());
@@ -153,19 +161,18 @@ impl Autoscaler {
                         (false, false) => continue,
                     }
                 }
-                () = self.fresh.notified(), if follows_samples => {
+                () = self.fresh.notified(), if follows_samples && gathered_at.is_none() => {
                     let window = self.coalesce_window();
-                    gather(&self.fresh, window).await;
+                    gathered_at = Some(self.context.clock.monotonic().after(window));
+                    continue;
+                }
+                () = wake.next_call() => self.wake(),
+                () = wait_until(self.context.clock, next) => {
                     if is_retried_later {
+                        self.end_gathering(&mut gathered_at);
                         Box::pin(self.remember()).await;
                         continue;
                     }
-                    Cause::Sample
-                }
-                () = wake.next_call() => self.wake(),
-                () = wait_until(self.context.clock, self.put_off),
-                    if follows_samples && !is_retried_later =>
-                {
                     Cause::Sample
                 }
                 () = pods_changed(&mut self.roles) => {
@@ -174,11 +181,17 @@ impl Autoscaler {
                     continue;
                 }
             };
+            // Whatever caused it, the step sees all samples that have come.
+            let has_gathered = self.end_gathering(&mut gathered_at);
             // In a box, so that an autoscaler needs the memory of a step only while one runs.
             if Box::pin(self.traced_step(cause)).await.is_ok() {
                 self.retries.reset();
             } else {
                 tick.reset_after(self.retries.next().min(self.context.period));
+                // The step may have ended before it saw them. They are remembered then.
+                if has_gathered {
+                    self.fresh.notify_one();
+                }
             }
         }
     }
@@ -216,28 +229,33 @@ impl Autoscaler {
         self.context.profile == Profile::Default || waits_for_first && !self.retries.has_failed()
     }
 
+    /// Ends the time for which samples are gathered: those that came meanwhile cause no step of
+    /// their own. Returns whether any were gathered.
+    fn end_gathering(&self, gathered_at: &mut Option<Monotonic>) -> bool {
+        let has_gathered = gathered_at.take().is_some();
+        if has_gathered {
+            let _ = self.fresh.notified().now_or_never();
+        }
+        has_gathered
+    }
+
     /// The time for which further samples are gathered.
     fn coalesce_window(&mut self) -> Duration {
         let pods: u32 = self.targets().map(|target| target.sources.pod_count()).sum();
-        let intervals = self.targets().filter_map(|target| target.sources.scrape_interval());
-        coalesce_window(pods, intervals.min().unwrap_or_default())
+        let intervals = self.targets().filter_map(|target| target.sources.interval());
+        let window = coalesce_window(pods, intervals.min().unwrap_or_default());
+        let waits_for_first = self.targets().any(|target| !target.decided);
+        if waits_for_first { window.min(COALESCE_MAX) } else { window }
     }
 }
 
-/// Returns the time for which samples of this many pods are gathered, by the interval at which
-/// each is scraped.
+/// Returns the time for which samples of this many pods are gathered, by their interval.
 fn coalesce_window(pods: u32, interval: Duration) -> Duration {
-    let (share, others) = (interval / COALESCE_PART, pods.saturating_sub(1));
+    let share = (interval / COALESCE_PART).min(COALESCE_LONGEST);
+    let others = pods.saturating_sub(1);
     let of_interval = share * others.min(COALESCE_PODS - 1) / (COALESCE_PODS - 1);
     let window = COALESCE_BASE + of_interval.max(COALESCE_PER_POD * others);
     window.min(COALESCE_MAX.max(share))
-}
-
-/// Waits while samples are gathered. Those that come meanwhile are part of the step that follows,
-/// and cause no other one.
-async fn gather(fresh: &Notify, window: Duration) {
-    tokio::time::sleep(window).await;
-    let _ = fresh.notified().now_or_never();
 }
 
 /// Returns the cause of a step that a wake call asks for: a flood of them reads no scales.

@@ -4,8 +4,7 @@
 //! connections. This one reads a page in the task that scrapes it, into the page's own memory.
 
 use std::{
-    fmt::Write,
-    io::Read,
+    io::{Read, Write},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::Duration,
@@ -230,20 +229,17 @@ impl Connection {
 fn request(address: &Address, config: &RequestConfig, keep: bool) -> Result<Vec<u8>, FetchProblem> {
     let path: PathAndQuery =
         address.path.parse().map_err(|error: InvalidUri| network(&io::Error::other(error)))?;
-    // A string that grows bit by bit would be allocated several times, for each scrape.
-    let mut host = String::with_capacity(HOST_BYTES);
-    // Writing to a string always succeeds.
+    // A text that grows bit by bit would be allocated several times, for each scrape.
+    let (mut host, mut head) = (Vec::with_capacity(HOST_BYTES), Vec::with_capacity(HEAD_BYTES));
+    // Writing to a vector always succeeds.
     let _ = write!(host, "{}", SocketAddr::new(address.ip, address.port));
+    let _ = write!(head, "GET {path} HTTP/1.1\r\n");
     let own = [
         (header::HOST, &*host),
-        (header::USER_AGENT, Component::Scrape.user_agent()),
-        (header::ACCEPT, ACCEPT),
-        (header::CONNECTION, if keep { "" } else { "close" }),
+        (header::USER_AGENT, Component::Scrape.user_agent().as_bytes()),
+        (header::ACCEPT, ACCEPT.as_bytes()),
+        (header::CONNECTION, if keep { b"" } else { b"close" }),
     ];
-    let mut head = Vec::with_capacity(HEAD_BYTES);
-    for part in ["GET ", path.as_str(), " HTTP/1.1\r\n"] {
-        head.extend_from_slice(part.as_bytes());
-    }
     let mut add = |name: &header::HeaderName, value: &[u8]| {
         for part in [name.as_str().as_bytes(), b": ", value, b"\r\n"] {
             head.extend_from_slice(part);
@@ -252,7 +248,7 @@ fn request(address: &Address, config: &RequestConfig, keep: bool) -> Result<Vec<
     let is_replaced = |name: &header::HeaderName| config.headers.contains_key(name);
     for (name, value) in own.iter().filter(|(name, value)| !value.is_empty() && !is_replaced(name))
     {
-        add(name, value.as_bytes());
+        add(name, value);
     }
     for (name, value) in &config.headers {
         add(name, value.as_bytes());

@@ -377,7 +377,8 @@ mod tests {
         let credentials = CredentialStore::new(api.client.clone(), Egress::default()).unwrap();
         let memory = MemoryBudget::plenty();
         let mut context = ScrapeContext::new(credentials, telemetry.clone(), clock, memory);
-        context.supervisor = Supervisor::impatient();
+        // The first error is seen before the next one.
+        context.supervisor = Supervisor::waiting(Duration::from_millis(50));
         let context = Arc::new(context);
         // Nothing may be called, so that a scrape has another error than a panic.
         let address =

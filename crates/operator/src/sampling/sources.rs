@@ -193,19 +193,20 @@ impl Sources {
 
     /// Returns the number of pods that are scraped.
     pub(crate) fn pod_count(&self) -> u32 {
-        self.pages().map(PageView::len).sum()
+        let of = |source: &Source| match &source.kind {
+            SourceKind::OwnPods(pages) | SourceKind::OtherPods(pages, _) => pages.len(),
+            SourceKind::Prometheus(_) => 0,
+        };
+        self.list.iter().map(of).sum()
     }
 
-    /// Returns the shortest interval at which pages are scraped now; `None` if none is.
-    pub(crate) fn scrape_interval(&self) -> Option<Duration> {
-        self.pages().filter_map(PageView::interval).min()
-    }
-
-    fn pages(&self) -> impl Iterator<Item = &PageView> {
-        self.list.iter().filter_map(|source| match &source.kind {
-            SourceKind::OwnPods(pages) | SourceKind::OtherPods(pages, _) => Some(pages),
-            SourceKind::Prometheus(_) => None,
-        })
+    /// Returns the shortest interval at which samples come now; `None` if none does.
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        let of = |source: &Source| match &source.kind {
+            SourceKind::OwnPods(pages) | SourceKind::OtherPods(pages, _) => pages.interval(),
+            SourceKind::Prometheus(server) => server.interval(),
+        };
+        self.list.iter().filter_map(of).min()
     }
 
     /// Sets the frequency of scrapes, and of queries while the target is at zero.

@@ -175,7 +175,7 @@ fn pod_with_page(port: u16) -> Value {
     })
 }
 
-/// Each sample of each pod makes a step, and each step used to write the texts of a status.
+/// Samples make several steps an interval, and each step used to write the texts of a status.
 #[tokio::test]
 async fn a_step_of_samples_that_decides_what_the_last_one_did_is_reported_later() {
     let waiting = Arc::new(AtomicU32::new(4));

@@ -105,6 +105,11 @@ impl ServerView {
         !self.demand.queries.is_empty()
     }
 
+    /// Returns the interval of its queries, while it is queried.
+    pub(crate) fn interval(&self) -> Option<Duration> {
+        self.subscription.as_ref().map(|_| self.demand.interval)
+    }
+
     /// Subscribes to the server, unless it is subscribed already, or its namespace has too many.
     pub(crate) fn subscribe(&mut self, now: Monotonic) {
         if self.subscription.is_none() {
