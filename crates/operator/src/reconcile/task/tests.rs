@@ -68,6 +68,22 @@ fn samples_are_gathered_for_a_part_of_the_interval() {
     }
 }
 
+/// A sample that came while others were gathered used to cause a step of its own.
+#[tokio::test]
+async fn samples_that_come_while_others_are_gathered_cause_no_step_of_their_own() {
+    let api = StandIn::start(|_: &Received| Answer::refusal(404)).await;
+    let context = Arc::new(context(&Config::of_tests(), &api.client, &api.client).unwrap());
+    let autoscaler = Autoscaler::new(context, object(1, &json!({})));
+    let is_fresh = || autoscaler.fresh.notified().now_or_never().is_some();
+    // whether samples are being gathered; whether the one that comes has a step of its own
+    for (gathers, expected) in [(true, false), (false, true)] {
+        let mut gathered_at = gathers.then(Monotonic::default);
+        autoscaler.fresh.notify_one();
+        assert_eq!(autoscaler.end_gathering(&mut gathered_at), gathers);
+        assert_eq!((gathered_at, is_fresh()), (None, expected), "{gathers}");
+    }
+}
+
 /// Only a restart used to help, and the last status, perhaps `Ready=True`, stayed.
 #[tokio::test]
 async fn an_autoscaler_that_panics_says_so_and_begins_again_when_its_spec_changes() {
