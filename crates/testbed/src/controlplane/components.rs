@@ -150,6 +150,8 @@ impl<'a> Components<'a> {
         Ok(spec.args([
             format!("--audit-policy-file={}", self.path(AUDIT_POLICY)),
             format!("--audit-log-path={}", self.path(AUDIT_LOG)),
+            // In megabytes. A log that is begun anew would lose the requests that are counted.
+            "--audit-log-maxsize=10000".to_owned(),
         ]))
     }
 
