@@ -189,20 +189,21 @@ impl PodStore {
     pub(crate) fn problem(&self, namespace: &str) -> Option<String> {
         self.0.health.problem().or_else(|| {
             let state = self.lock();
-            match state.namespaces.get(namespace).map(|namespace| &namespace.listing) {
-                Some(Listing::Complete) => None,
+            Some(match state.namespaces.get(namespace).map(|namespace| &namespace.listing) {
+                Some(Listing::Complete) => return None,
                 Some(Listing::Failed { error, .. }) => {
-                    Some(format!("the pods of the namespace {namespace} cannot be listed: {error}"))
+                    format!("the pods of the namespace {namespace} cannot be listed: {error}")
                 }
-                _ => {
-                    Some(format!("the list of pods of the namespace {namespace} is not there yet"))
-                }
-            }
+                _ => format!("the list of pods of the namespace {namespace} is not there yet"),
+            })
         })
     }
 
     /// Waits until [`problem`](Self::problem) has none for a namespace, for at most this time.
     pub(crate) async fn until_complete(&self, namespace: &str, at_most: Duration) {
+        if self.problem(namespace).is_none() {
+            return;
+        }
         let complete = async {
             // Until then nothing is known of any namespace, and thousands may wait for it.
             self.0.health.listed().await;
@@ -223,8 +224,7 @@ impl PodStore {
     pub(crate) fn apply(&self, pod: Pod) -> bool {
         let now = self.0.clock.now().wall;
         let mut state = self.lock();
-        let is_known = state.namespaces.contains_key(&pod.namespace);
-        (is_known || pod.service.has_gate()) && {
+        (state.namespaces.contains_key(&pod.namespace) || pod.service.has_gate()) && {
             let namespace = pod.namespace.clone();
             let is_kept = state.entry(&namespace).apply(pod, now);
             state.remove_if_empty(&namespace);

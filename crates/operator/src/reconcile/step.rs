@@ -312,8 +312,6 @@ impl Autoscaler {
         }
         let (pods, namespace) = (&self.context.sampling.pods, self.object.namespace());
         let namespace = namespace.unwrap_or_default();
-        // Without a problem there is no obstacle, and nothing to wait for.
-        pods.problem(&namespace)?;
         pods.until_complete(&namespace, PODS_WITHIN).await;
         let message = pods.problem(&namespace)?;
         Some(Obstacle { reason: Reason::PodsUnknown, message, is_terminal: false })

@@ -3,10 +3,11 @@
 //! Each value has its series from the start, at zero: `rate()` and `increase()` then see the first
 //! event, and a rule finds the series before anything has gone wrong.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use prometheus_client::{
-    metrics::{counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
+    encoding::EncodeMetric,
+    metrics::{TypedMetric, counter::Counter, family::Family, gauge::Gauge, histogram::Histogram},
     registry::{Metric, Registry},
 };
 
@@ -29,15 +30,42 @@ pub(super) fn gauge(registry: &mut Registry, name: &str, help: &str) -> Gauge {
     register(registry, name, help, Gauge::default())
 }
 
-/// Counters of one name that differ in one label.
+/// Metrics of one name that differ in one label.
 #[derive(Clone, Debug)]
-pub(super) struct Counters {
+struct OneLabel<M> {
     label: &'static str,
-    family: Family<Labels<1>, Counter>,
+    family: Family<Labels<1>, M, fn() -> M>,
     /// Those that are there from the start, by their values: each scrape and each step counts
     /// several times, and these need no lock.
-    at_hand: Arc<[(&'static str, Counter)]>,
+    at_hand: Arc<[(&'static str, M)]>,
 }
+
+impl<M: EncodeMetric + TypedMetric + Clone + Debug + Send + Sync + 'static> OneLabel<M> {
+    fn register(
+        registry: &mut Registry,
+        name: &str,
+        help: &str,
+        (label, values): (&'static str, &[&'static str]),
+        new: fn() -> M,
+    ) -> Self {
+        let family = register(registry, name, help, Family::new_with_constructor(new));
+        let metric = |value| (value, family.get_or_create_owned(&[(label, value)]));
+        let at_hand = values.iter().copied().map(metric).collect();
+        Self { label, family, at_hand }
+    }
+
+    /// Records something in the metric of a value.
+    fn record(&self, value: &'static str, record: impl FnOnce(&M)) {
+        match self.at_hand.iter().find(|(known, _)| *known == value) {
+            Some((_, metric)) => record(metric),
+            None => record(&self.family.get_or_create(&[(self.label, value)])),
+        }
+    }
+}
+
+/// Counters of one name that differ in one label.
+#[derive(Clone, Debug)]
+pub(super) struct Counters(OneLabel<Counter>);
 
 impl Counters {
     /// Registers a counter for each value of a label.
@@ -45,20 +73,16 @@ impl Counters {
         registry: &mut Registry,
         name: &str,
         help: &str,
-        (label, values): (&'static str, &[&'static str]),
+        label: (&'static str, &[&'static str]),
     ) -> Self {
-        let family: Family<Labels<1>, Counter> = register(registry, name, help, Family::default());
-        let counter = |value| (value, family.get_or_create_owned(&[(label, value)]));
-        let at_hand = values.iter().copied().map(counter).collect();
-        Self { label, family, at_hand }
+        Self(OneLabel::register(registry, name, help, label, Counter::default))
     }
 
     /// Adds to the counter of a value.
     pub(super) fn add(&self, value: &'static str, count: u64) {
-        match self.at_hand.iter().find(|(known, _)| *known == value) {
-            Some((_, counter)) => counter.inc_by(count),
-            None => self.family.get_or_create(&[(self.label, value)]).inc_by(count),
-        };
+        self.0.record(value, |counter| {
+            counter.inc_by(count);
+        });
     }
 }
 
@@ -97,10 +121,7 @@ impl PairCounters {
 
 /// Histograms of one name that differ in one label.
 #[derive(Clone, Debug)]
-pub(super) struct Histograms {
-    label: &'static str,
-    family: Family<Labels<1>, Histogram, fn() -> Histogram>,
-}
+pub(super) struct Histograms(OneLabel<Histogram>);
 
 impl Histograms {
     /// Registers a histogram for each value of a label.
@@ -108,18 +129,14 @@ impl Histograms {
         registry: &mut Registry,
         name: &str,
         help: &str,
-        (label, values): (&'static str, &[&'static str]),
+        label: (&'static str, &[&'static str]),
         new: fn() -> Histogram,
     ) -> Self {
-        let family = register(registry, name, help, Family::new_with_constructor(new));
-        for value in values {
-            drop(family.get_or_create(&[(label, *value)]));
-        }
-        Self { label, family }
+        Self(OneLabel::register(registry, name, help, label, new))
     }
 
     /// Records a duration for a value.
     pub(super) fn observe(&self, value: &'static str, duration: Duration) {
-        self.family.get_or_create(&[(self.label, value)]).observe(duration.as_secs_f64());
+        self.0.record(value, |histogram| histogram.observe(duration.as_secs_f64()));
     }
 }
