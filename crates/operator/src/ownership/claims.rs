@@ -163,8 +163,9 @@ impl Register {
             return Ownership::Unsettled;
         };
         let mut is_settled = self.is_complete;
-        let claims = self.claims_in_namespace(claimant);
-        for (older, claim) in claims.take_while(|(other, _)| *other < claimant) {
+        let namespace = self.namespaces.get(&claimant.namespace);
+        let older = namespace.into_iter().flat_map(|namespace| namespace.claims.range(..claimant));
+        for (older, claim) in older {
             match claim {
                 Claim::Target { uid, .. } if uid == claimed => {
                     return Ownership::TakenBy(older.name.clone());

@@ -3,24 +3,37 @@
 use std::{
     borrow::Borrow,
     collections::HashSet,
-    hash::{DefaultHasher, Hash, Hasher},
+    hash::{Hash, Hasher},
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
-use crate::lock::lock;
+use crate::{lock::lock, sampling::phase::Place};
 
 /// A subscriber of feeds: one source of one autoscaler. An older one is less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SubscriberId(u64);
 
+impl SubscriberId {
+    /// Returns the number of subscribers that are older.
+    pub(crate) fn number(self) -> u64 {
+        self.0
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(number: u64) -> Self {
+        Self(number)
+    }
+}
+
 /// A page or a server, and the state that its sampling shares with the subscribers.
 pub(crate) struct Feed<K, S: FeedState> {
     /// The page or the server.
     pub(crate) key: K,
+    /// Its place among the feeds of a subscriber.
+    pub(crate) place: Place,
     state: Mutex<S>,
     /// What samples it.
     pub(crate) sampler: S::Sampler,
@@ -82,18 +95,10 @@ impl<K: PartialEq, S: FeedState> PartialEq for ByKey<K, S> {
 
 impl<K: Eq, S: FeedState> Eq for ByKey<K, S> {}
 
-impl<K: Hash, S: FeedState> Feed<K, S> {
+impl<K, S: FeedState> Feed<K, S> {
     /// Locks the state.
     pub(crate) fn state(&self) -> MutexGuard<'_, S> {
         lock(&self.state)
-    }
-
-    /// Returns the feed's own fraction of an interval, so that feeds are not all sampled at the
-    /// same moment. It is a hash of the key, and thus always the same.
-    pub(crate) fn phase(&self, interval: Duration) -> Duration {
-        let mut hasher = DefaultHasher::new();
-        self.key.hash(&mut hasher);
-        interval.mul_f64((hasher.finish() % 4096) as f64 / 4096.0)
     }
 }
 
@@ -175,7 +180,7 @@ fn subscribe<K: Clone + Eq + Hash, S: FeedState>(
     let change = if known.is_some() { Change::Changed } else { Change::Begun };
     let feed = known.unwrap_or_else(|| {
         let (state, sampler) = (Mutex::default(), S::Sampler::default());
-        let feed = Arc::new(Feed { key: key.clone(), state, sampler });
+        let feed = Arc::new(Feed { key: key.clone(), place: Place::of(key), state, sampler });
         feeds.insert(ByKey(feed.clone()));
         feed
     });

@@ -260,6 +260,11 @@ impl PageState {
         Timing { interval, timeout: timeout.unwrap_or(interval) }
     }
 
+    /// Returns the oldest subscriber, among whose pages this one has its phase.
+    pub(crate) fn oldest_subscriber(&self) -> Option<SubscriberId> {
+        self.subscriptions.first().map(|(subscriber, _)| *subscriber)
+    }
+
     /// Records a scrape, and returns the subscribers to wake. Measures that lost their last
     /// subscription during the scrape are ignored.
     pub(crate) fn record_scrape(&mut self, result: ScrapeResult<'_>) -> Vec<Arc<Notify>> {

@@ -13,6 +13,10 @@ const LONGEST_SLOT: Duration = Duration::from_millis(20);
 /// The fewest moments of a grid in an interval, so that a tick is moved by a 500th of it at most.
 const FEWEST_SLOTS: f64 = 256.0;
 
+/// The moments that differ from a phase by less than this part of an interval are at it: a grid
+/// moves them.
+const AT_PHASE: u32 = 64;
+
 /// A schedule with a tick every interval, at a phase of its own, however long a read takes. Missed
 /// ticks are skipped.
 #[derive(Clone, Debug)]
@@ -20,7 +24,7 @@ pub(crate) struct Schedule {
     /// The last tick that was read.
     last_tick: Option<Instant>,
     next: Instant,
-    /// The ticks are at their phase.
+    /// The second tick has been planned.
     is_settled: bool,
     /// The number of failed reads since the last success.
     failures: u32,
@@ -34,6 +38,18 @@ pub(crate) struct Schedule {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Grid {
     origin: Instant,
+}
+
+/// The moments of the ticks that follow the first one. A phase is a part of an interval, less than
+/// 1.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Ticks {
+    /// The second follows the first after the phase, and the others at the interval.
+    FromFirst(f64),
+    /// Each is at the phase of the intervals that the grid's origin begins, and is moved to the
+    /// nearest moment of the grid. Pages with one phase and interval are read together, whenever
+    /// each was read first.
+    OnGrid(Grid, f64),
 }
 
 impl Schedule {
@@ -61,24 +77,19 @@ impl Schedule {
         self.failures = if ok { 0 } else { self.failures.saturating_add(1) };
     }
 
-    /// Plans the next read. The second read follows the first after `phase`, so that pods that were
-    /// created together are not always scraped together. Ticks are those of the grid of the
-    /// interval, if there is one.
-    pub(crate) fn plan_next(
-        &mut self,
-        interval: Duration,
-        phase: impl FnOnce() -> Duration,
-        grid: Option<Grid>,
-        now: Instant,
-    ) {
+    /// Plans the next read.
+    pub(crate) fn plan_next(&mut self, interval: Duration, ticks: Ticks, now: Instant) {
         let Some(tick) = self.last_tick else { return };
-        let on_grid = |at| grid.map_or(at, |grid| grid.nearest(at, interval));
-        let mut planned = tick + if self.is_settled { interval } else { phase() };
-        self.next = on_grid(planned);
+        let mut planned = match ticks {
+            Ticks::FromFirst(phase) if !self.is_settled => tick + interval.mul_f64(phase),
+            Ticks::FromFirst(_) => tick + interval,
+            Ticks::OnGrid(grid, phase) => grid.next_at(phase, interval, tick),
+        };
         self.is_settled = true;
+        self.next = ticks.moved(planned, interval);
         while self.next <= now {
             planned += interval;
-            self.next = on_grid(planned);
+            self.next = ticks.moved(planned, interval);
         }
         let retry = now + interval / RETRY_DIVISOR;
         self.is_retry = self.failures == 1 && retry < self.next;
@@ -93,10 +104,32 @@ impl Schedule {
     }
 }
 
+impl Ticks {
+    /// Returns the moment of a planned tick.
+    fn moved(self, planned: Instant, interval: Duration) -> Instant {
+        match self {
+            Self::FromFirst(_) => planned,
+            Self::OnGrid(grid, _) => grid.nearest(planned, interval),
+        }
+    }
+}
+
 impl Grid {
     /// Returns a grid with a moment at `origin`.
     pub(crate) fn new(origin: Instant) -> Self {
         Self { origin }
+    }
+
+    /// Returns the first moment at this phase of the intervals that the origin begins, after a tick
+    /// that may be at the phase itself.
+    fn next_at(self, phase: f64, interval: Duration, tick: Instant) -> Instant {
+        let length = interval.as_nanos().max(1);
+        let phase = interval.mul_f64(phase).as_nanos();
+        let since = tick.saturating_duration_since(self.origin).as_nanos();
+        let over = (since + length - phase % length) % length;
+        let wait = Duration::from_nanos((length - over) as u64);
+        let is_at_phase = wait <= interval / AT_PHASE;
+        tick + wait + if is_at_phase { interval } else { Duration::ZERO }
     }
 
     /// Returns the moment of an interval's grid that is nearest to `at`.
@@ -148,7 +181,7 @@ mod tests {
             assert!(off < Duration::from_millis(5), "{off:?} at {tick}");
             let now = schedule.next();
             schedule.record_read(true);
-            schedule.plan_next(interval, || interval, Some(Grid::new(origin)), now);
+            schedule.plan_next(interval, Ticks::OnGrid(Grid::new(origin), 0.0), now);
         }
     }
 
@@ -158,7 +191,7 @@ mod tests {
         let mut schedule = Schedule::new(origin);
         schedule.record_read(false);
         let now = origin + Duration::from_micros(2_345);
-        schedule.plan_next(second, || second, Some(Grid::new(origin)), now);
+        schedule.plan_next(second, Ticks::OnGrid(Grid::new(origin), 0.0), now);
         assert_eq!(schedule.next(), now + second / 4);
     }
 
@@ -166,18 +199,49 @@ mod tests {
     #[test]
     fn a_tick_that_the_grid_has_moved_is_not_skipped() {
         let (origin, interval) = (Instant::now(), Duration::from_secs(1));
-        let grid = Some(Grid::new(origin));
         for micros in 0..4000 {
             let tick = origin + Duration::from_micros(micros);
+            let ticks = Ticks::OnGrid(Grid::new(origin), f64::from(micros as u32) / 1e6);
             let mut schedule = Schedule::new(tick);
             schedule.record_read(true);
-            schedule.plan_next(interval, || interval, grid, tick);
+            schedule.plan_next(interval, ticks, tick);
             let planned = schedule.next();
             let before = planned - Duration::from_nanos(1);
-            schedule.plan_next(interval, || interval, grid, before);
+            schedule.plan_next(interval, ticks, before);
             assert_eq!(schedule.next(), planned, "{micros} µs");
-            schedule.plan_next(interval, || interval, grid, planned);
+            schedule.plan_next(interval, ticks, planned);
             assert_eq!(schedule.next(), planned + interval, "{micros} µs");
+        }
+    }
+
+    /// Pods come one by one, and are scraped more often for a while.
+    #[test]
+    fn pages_of_one_phase_come_together_again() {
+        let (origin, ms) = (Instant::now(), Duration::from_millis);
+        let ticks = Ticks::OnGrid(Grid::new(origin), 0.25);
+        let next = |first: u64, intervals: &[u64]| {
+            let mut schedule = Schedule::new(origin + ms(first));
+            for interval in intervals {
+                let now = schedule.next();
+                schedule.record_read(true);
+                schedule.plan_next(ms(*interval), ticks, now);
+            }
+            (schedule.next() - origin).as_millis()
+        };
+        // first read, intervals, time of the next read in ms, moved by half of a slot at most
+        let table: [(u64, &[u64], u128); 8] = [
+            (0, &[4000], 1000),
+            (900, &[4000], 1000),
+            (1100, &[4000], 5000),
+            (999, &[4000], 5000),
+            (0, &[4000, 4000, 4000], 9000),
+            (0, &[4000, 1000], 1250),
+            (0, &[4000, 1000, 4000], 5000),
+            (3700, &[4000, 1000, 1000, 1000, 4000], 9000),
+        ];
+        for (first, intervals, expected) in table {
+            let found = next(first, intervals);
+            assert!(found.abs_diff(expected) <= 8, "{first}, {intervals:?}: {found}");
         }
     }
 
@@ -192,7 +256,8 @@ mod tests {
             at.push((schedule.next() - begin).as_millis() as u64);
             let now = schedule.next() + ms(10);
             schedule.record_read(*ok);
-            schedule.plan_next(ms(interval), || ms(phase), None, now);
+            let phase = phase as f64 / interval as f64;
+            schedule.plan_next(ms(interval), Ticks::FromFirst(phase), now);
         }
         at
     }
@@ -227,7 +292,7 @@ mod tests {
         let second = Duration::from_secs(1);
         let mut schedule = Schedule::new(begin);
         schedule.record_read(true);
-        schedule.plan_next(second, || second, None, begin + 7 * second / 2);
+        schedule.plan_next(second, Ticks::FromFirst(1.0), begin + 7 * second / 2);
         assert_eq!(schedule.next(), begin + 4 * second);
     }
 
@@ -236,18 +301,18 @@ mod tests {
         let begin = Instant::now();
         let second = Duration::from_secs(1);
         let mut schedule = Schedule::new(begin);
-        schedule.plan_next(second, || second, None, begin);
+        schedule.plan_next(second, Ticks::FromFirst(1.0), begin);
         assert_eq!(
             (schedule.next(), schedule.has_begun()),
             (begin, false),
             "nothing has been read"
         );
         schedule.record_read(true);
-        schedule.plan_next(5 * second, || second, None, begin);
+        schedule.plan_next(5 * second, Ticks::FromFirst(0.2), begin);
         schedule.record_read(true);
-        schedule.plan_next(5 * second, || second, None, begin + second);
+        schedule.plan_next(5 * second, Ticks::FromFirst(0.2), begin + second);
         assert_eq!(schedule.next(), begin + 6 * second);
-        schedule.plan_next(2 * second, || second, None, begin + second);
+        schedule.plan_next(2 * second, Ticks::FromFirst(0.5), begin + second);
         assert_eq!(schedule.next(), begin + 3 * second);
         schedule.tick_now(begin + 2 * second);
         assert_eq!(schedule.next(), begin + 2 * second);

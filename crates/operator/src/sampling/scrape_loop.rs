@@ -23,7 +23,7 @@ use crate::{
         measure_set::{MeasureSet, MeasureSets},
         memory::{MemoryBudget, NamespaceBudget},
         page_state::{Page, ScrapeResult, ScrapedPage},
-        schedule::Grid,
+        schedule::{Grid, Ticks},
         scrape::Scraper,
         scrape_queue::ScrapeQueue,
         scrapes::{Kept, KeptScraper},
@@ -34,8 +34,8 @@ use crate::{
     telemetry::Telemetry,
 };
 
-/// The first scrape of a page is within this time, at the page's phase, so that the pages of many
-/// new pods are not scraped at the same moment.
+/// The first scrape of a page is within this time, at a moment of its own, so that the pages of many
+/// new pods are not scraped at once.
 const FIRST_WITHIN: Duration = Duration::from_millis(200);
 /// The number of concurrent scrapes in one namespace. Pods that never respond delay the scrapes of
 /// their own namespace only.
@@ -139,7 +139,7 @@ impl ScrapeContext {
                 context.supervisor.repeat(NAME, start, |_| {}).await;
             });
         });
-        self.queue.begin(page, Instant::now() + page.phase(FIRST_WITHIN));
+        self.queue.begin(page, Instant::now() + FIRST_WITHIN.mul_f64(page.place.fraction()));
     }
 
     /// Takes note that the subscriptions of a page have changed, or that a scrape at once was asked
@@ -233,9 +233,12 @@ async fn scrape_if_due(context: &ScrapeContext, page: &Page, kept: &mut Kept, ha
         drop(turn);
         schedule.record_read(ok);
     }
-    let interval = page.state().timing().interval;
-    let (phase, now) = (|| page.phase(interval), Instant::now());
-    schedule.plan_next(interval, phase, Some(context.grid), now);
+    let (interval, oldest) = {
+        let state = page.state();
+        (state.timing().interval, state.oldest_subscriber())
+    };
+    let phase = oldest.map_or(0.0, |oldest| page.place.phase(oldest));
+    schedule.plan_next(interval, Ticks::OnGrid(context.grid, phase), Instant::now());
 }
 
 /// Scrapes one page once, in its turn, and wakes its subscribers. Returns true if it is valid.

@@ -20,7 +20,7 @@ use crate::sampling::{
         query_plan::{QueryId, QueryPlan, QuerySettings, Wanted},
         splits::Splits,
     },
-    schedule::Schedule,
+    schedule::{Schedule, Ticks},
 };
 
 /// The number of concurrent queries to one server in each lane.
@@ -101,7 +101,7 @@ impl ScheduledQuery {
 
     fn plan_next(&mut self, pace: QueryPace, crowd: usize, phase: f64, now: Instant) {
         let interval = pace.interval(self.settings.interval, crowd);
-        self.schedule.plan_next(interval, || interval.mul_f64(phase), None, now);
+        self.schedule.plan_next(interval, Ticks::FromFirst(phase), now);
     }
 }
 
