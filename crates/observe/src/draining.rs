@@ -34,7 +34,7 @@ pub struct DrainMemory {
     /// The rollout of the target.
     pub rollouts: RolloutMemory,
     /// The target's object as it was last read.
-    pub workload: Option<Workload>,
+    pub workload: Option<Box<Workload>>,
 }
 
 /// A draining replica.

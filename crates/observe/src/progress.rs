@@ -25,7 +25,7 @@ use crate::{
 #[derive(Clone, Debug, Default)]
 pub struct ProgressTracker {
     /// The engines that a status remembers, by the UIDs of their pods, before the first step.
-    restored: HashMap<String, Standstill>,
+    restored: Vec<(String, Standstill)>,
     /// The pods of the latest step.
     pods: Members,
     /// For each of these pods, since when its engine has requests and its gauges have stood still.
@@ -133,7 +133,8 @@ impl ProgressTracker {
         let observed = self.pods.values().zip(&self.standing);
         let observed = observed.filter(|(_, standing)| is_wedged(standing));
         let observed = observed.map(|(pod, _)| &pod.uid);
-        let mut uids: Vec<String> = self.restored.keys().chain(observed).cloned().collect();
+        let restored = self.restored.iter().map(|(uid, _)| uid);
+        let mut uids: Vec<String> = restored.chain(observed).cloned().collect();
         uids.sort_unstable();
         uids
     }

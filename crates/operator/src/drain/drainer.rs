@@ -82,7 +82,7 @@ impl Drainer<'_> {
                 return Ok(None);
             }
             DrainAction::ReleaseUnknown => {
-                let best_effort = Some(BestEffort::UnknownVictims);
+                let best_effort = Some(Box::new(BestEffort::UnknownVictims));
                 *progress = DrainProgress { is_on: true, best_effort, ..self.release(memory) };
                 return Ok(None);
             }
@@ -179,7 +179,8 @@ impl Drainer<'_> {
             Ok(()) => Ok(()),
             Err(failure) if failure.is_forbidden => {
                 let error = failure.text;
-                progress.best_effort.get_or_insert(BestEffort::NotMarked { role, error });
+                let not_marked = BestEffort::NotMarked { role, error };
+                progress.best_effort.get_or_insert_with(|| Box::new(not_marked));
                 Ok(())
             }
             Err(failure) => {
@@ -205,25 +206,23 @@ impl Drainer<'_> {
     ) -> DrainProgress {
         let current = plan.decision.current;
         let waiting = match step.verdict {
-            Verdict::Wait { until } => Some(PendingDrain {
+            Verdict::Wait { until } => Some(Box::new(PendingDrain {
                 from: current,
                 to: plan.granted.unwrap_or(current),
                 victims: step.victims.iter().map(|victim| self.remaining(*victim)).collect(),
                 until,
-            }),
+            })),
             Verdict::Idle | Verdict::Write { .. } => None,
         };
         let rollout: Option<Rollout> = memory.rollouts.rollout(self.now.wall);
         let holds = plan.waits == Some(llm_autoscaler_core::WaitingOn::Rollout);
-        let cancelled = cancelled.then_some(FinishedDrain {
-            from: current,
-            to: current,
-            outcome: DrainOutcome::Cancelled,
-        });
+        let outcome = DrainOutcome::Cancelled;
+        let ended = || Box::new(FinishedDrain { from: current, to: current, outcome });
+        let cancelled = cancelled.then(ended);
         let not_marked = before
             .best_effort
             .clone()
-            .filter(|best_effort| matches!(best_effort, BestEffort::NotMarked { .. }));
+            .filter(|best_effort| matches!(**best_effort, BestEffort::NotMarked { .. }));
         DrainProgress {
             is_on: true,
             waiting,
@@ -231,7 +230,7 @@ impl Drainer<'_> {
             held: rollout.filter(|_| holds),
             stuck: rollout.filter(|_| !holds),
             finished: cancelled.or_else(|| before.finished.clone()),
-            best_effort: self.best_effort().or(not_marked),
+            best_effort: self.best_effort().map(Box::new).or(not_marked),
             gate: gate_problem(self.gates, self.namespace, self.replicas),
         }
     }
@@ -292,7 +291,7 @@ impl PreparedWrite {
         let is_late = matches!(self.finished.outcome, DrainOutcome::Late(_));
         telemetry.record_drain(if is_late { "deadline" } else { "drained" });
         progress.waiting = None;
-        progress.finished = Some(self.finished.clone());
+        progress.finished = Some(Box::new(self.finished.clone()));
         self.finished
     }
 }
@@ -307,10 +306,14 @@ pub(crate) fn open_new_pods(gates: &PodGates, replicas: &Replicas, now: Now) {
 }
 
 /// Returns why readiness gates cannot be written, where pods depend on it.
-fn gate_problem(gates: &PodGates, namespace: &str, replicas: &Replicas) -> Option<GateProblem> {
+fn gate_problem(
+    gates: &PodGates,
+    namespace: &str,
+    replicas: &Replicas,
+) -> Option<Box<GateProblem>> {
     if !replicas.list.iter().any(has_gate) {
         return None;
     }
     let failure = gates.failure(namespace)?;
-    Some(GateProblem { is_forbidden: failure.is_forbidden, text: failure.text })
+    Some(Box::new(GateProblem { is_forbidden: failure.is_forbidden, text: failure.text }))
 }

@@ -3,13 +3,13 @@
 use chrono::{DateTime, Utc};
 use llm_autoscaler_observe::workload::Rollout;
 
-/// The progress of a target's scale-downs.
+/// The progress of a target's scale-downs. What few targets have is in boxes.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct DrainProgress {
     /// True where scale-downs drain.
     pub is_on: bool,
     /// A scale-down that waits for the requests of its victims.
-    pub waiting: Option<PendingDrain>,
+    pub waiting: Option<Box<PendingDrain>>,
     /// A scale-down that is drained, and waits for that of another role.
     pub for_role: Option<SizeStep>,
     /// The rollout that a scale-down waits for.
@@ -17,11 +17,11 @@ pub(crate) struct DrainProgress {
     /// The rollout that a scale-down does not wait for any more.
     pub stuck: Option<Rollout>,
     /// The latest scale-down that is over.
-    pub finished: Option<FinishedDrain>,
+    pub finished: Option<Box<FinishedDrain>>,
     /// The reason why requests may be cut off although scale-downs drain.
-    pub best_effort: Option<BestEffort>,
+    pub best_effort: Option<Box<BestEffort>>,
     /// The reason why the readiness gates of pods cannot be written.
-    pub gate: Option<GateProblem>,
+    pub gate: Option<Box<GateProblem>>,
 }
 
 impl DrainProgress {

@@ -49,7 +49,7 @@ impl WorkloadReader {
         match client.get_workload(namespace, target).await {
             Ok(workload) => {
                 memory.rollouts.observe(&workload, now.wall);
-                memory.workload = Some(workload);
+                memory.workload = Some(Box::new(workload));
                 self.read = Some(now.monotonic);
             }
             Err(error) => {
@@ -75,7 +75,7 @@ impl WorkloadReader {
         let tried = self.tried.is_some_and(|at| now.monotonic.since(at) < EVERY);
         if memory.workload.is_none() && !tried && workloads::has_modes(target) {
             self.tried = Some(now.monotonic);
-            memory.workload = client.get_workload(namespace, target).await.ok();
+            memory.workload = client.get_workload(namespace, target).await.ok().map(Box::new);
         }
     }
 

@@ -60,7 +60,7 @@ pub(crate) enum ContestState {
 pub(crate) struct ContestTracker {
     /// Those of the last minutes.
     latest: Vec<(DateTime<Utc>, Option<String>)>,
-    ongoing: Option<Ongoing>,
+    ongoing: Option<Box<Ongoing>>,
     reported_at: Option<DateTime<Utc>>,
 }
 
@@ -93,11 +93,12 @@ impl ContestTracker {
         let recent = self.latest.iter().filter(|(_, by)| *by == change.by).count();
         let recent = u32::try_from(recent).unwrap_or(u32::MAX);
         self.ongoing = self.ongoing.take().filter(|contest| contest.lasts(true, now));
-        let is_same = |contest: &&Ongoing| contest.change.by == change.by;
+        let is_same = |contest: &&Box<Ongoing>| contest.change.by == change.by;
         let ongoing = self.ongoing.as_ref().filter(is_same);
         let count = ongoing.map_or(recent, |contest| contest.count.saturating_add(1));
         if count >= CONTESTED_COUNT {
-            self.ongoing = Some(Ongoing { count, change: change.clone(), written_at: undone.at });
+            let change = change.clone();
+            self.ongoing = Some(Box::new(Ongoing { count, change, written_at: undone.at }));
         }
         let is_due = recent >= CONTESTED_COUNT && !self.reported_at.is_some_and(is_recent);
         if is_due {
@@ -116,7 +117,7 @@ impl ContestTracker {
 
     /// Returns the contest that goes on; `stands` where the latest write has not been undone.
     pub(crate) fn contest(&self, stands: bool, now: DateTime<Utc>) -> Option<Contest> {
-        let contest = self.ongoing.as_ref().filter(|contest| contest.lasts(stands, now))?;
+        let contest = self.ongoing.as_deref().filter(|contest| contest.lasts(stands, now))?;
         let Ongoing { count, change, written_at } = contest;
         let until = *written_at + wait(*count);
         let state = if stands {

@@ -140,7 +140,7 @@ impl Autoscaler {
     }
 
     pub(super) fn targets(&mut self) -> impl Iterator<Item = &mut TargetState> {
-        self.roles.iter_mut().filter_map(|role| role.target.as_mut())
+        self.roles.iter_mut().filter_map(|role| role.target.as_deref_mut())
     }
 
     /// Takes over a newer version of the object.

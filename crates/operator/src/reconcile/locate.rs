@@ -80,7 +80,7 @@ impl Role {
                     remembered,
                     woken: last_wake_time(&self.object),
                 };
-                *target = Some(TargetState::new(beginning, view, target.take(), now));
+                *target = Some(Box::new(TargetState::new(beginning, view, target.take(), now)));
             }
         }
         self.follow_pods(now);

@@ -36,7 +36,10 @@ impl Role {
         let target = self.target.as_mut()?;
         target.begin_step(&config, self.context.period, now);
         let with_latency = config.drain.is_some()
-            && target.grace.as_ref().is_none_or(|(at, _)| now.monotonic.since(*at) >= GRACE_EVERY);
+            && target
+                .grace
+                .as_ref()
+                .is_none_or(|grace| now.monotonic.since(grace.0) >= GRACE_EVERY);
         let samples =
             target.sources.samples(&target.replicas.reporting_pods, with_latency, now.monotonic);
         target.engines.observe(config.vitals.as_deref(), &target.replicas, &samples, now.monotonic);
@@ -54,7 +57,7 @@ impl Role {
             startup_timeout,
             now: now.wall,
         };
-        self.case = step_log::case(self.name.as_deref(), &snapshot, &block);
+        self.case = step_log::case(self.name.as_deref(), &snapshot, &block).map(Box::new);
         let mut observed = observe(&snapshot);
         // A promise holds the size that the decision starts from.
         let actual = target.view.scale.current;
@@ -107,9 +110,9 @@ impl Role {
             let pods = target.replicas.list.iter().flat_map(|group| &group.pods);
             let slowest = slowest_request(&target.replicas, samples);
             let advice = slowest.and_then(|slowest| advice::short_grace_period(pods, slowest));
-            target.grace = Some((now.monotonic, advice));
+            target.grace = Some(Box::new((now.monotonic, advice)));
         }
-        sight.advice.extend(target.grace.as_ref().and_then(|(_, advice)| advice.clone()));
+        sight.advice.extend(target.grace.as_ref().and_then(|grace| grace.1.clone()));
         target.drain.observe(&target.replicas, permission, now.wall);
         let is_measured = target.sources.measures_requests();
         sight.drain.requests = requests(&target.replicas, samples, is_measured, now.wall);

@@ -40,8 +40,9 @@ pub(super) struct Role {
     /// The autoscaler.
     pub(super) object: Arc<LLMAutoscaler>,
     pub(super) config: Arc<TargetConfig>,
-    /// The state of the target, once it has been found.
-    pub(super) target: Option<TargetState>,
+    /// The state of the target, once it has been found. In a box: an allocation of both together
+    /// would be rounded up by more.
+    pub(super) target: Option<Box<TargetState>>,
     /// The scale of the target as last read, while the target is left to another owner.
     pub(super) refused: Option<Box<ScaleView>>,
     pub(super) claim: ClaimGuard,
@@ -58,7 +59,7 @@ pub(super) struct Role {
     /// Its decisions as they were last logged.
     pub(super) log: DecisionLog,
     /// Its latest observation as the log has it; `None` while steps are not logged.
-    pub(super) case: Option<Value>,
+    pub(super) case: Option<Box<Value>>,
 }
 
 impl Role {

@@ -231,7 +231,7 @@ impl Autoscaler {
 
     fn plan_by(&self, sights: &[RoleSight], now: Now) -> StepPlan {
         let none = RoleMemory::default();
-        let targets = self.roles.iter().map(|role| role.target.as_ref());
+        let targets = self.roles.iter().map(|role| role.target.as_deref());
         let memory: Vec<&RoleMemory> =
             targets.map(|target| target.map_or(&none, |target| &target.memory)).collect();
         let observed: Vec<RoleObservation<'_>> = sights.iter().map(RoleSight::for_plan).collect();

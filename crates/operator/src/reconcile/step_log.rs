@@ -92,7 +92,7 @@ impl Role {
     /// Returns the entry of the latest observation, with the target's own object as it was read
     /// last.
     fn take_case(&mut self, write_fails: bool) -> Option<Value> {
-        let mut case = self.case.take()?;
+        let mut case = *self.case.take()?;
         let read = self.target.as_ref().and_then(|target| target.drain.workload.as_ref());
         if let Some(workload) = read {
             case["workload"] = case::workload(workload);

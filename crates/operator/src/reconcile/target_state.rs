@@ -67,7 +67,7 @@ pub(super) struct TargetState {
     pub workload: WorkloadReader,
     /// The latest comparison of the pods' grace period with the slowest requests: its time, and the
     /// advice that came of it.
-    pub grace: Option<(Monotonic, Option<Advice>)>,
+    pub grace: Option<Box<(Monotonic, Option<Advice>)>>,
     /// A write that may or may not have been carried out.
     unanswered: Option<Unanswered>,
 }
@@ -104,7 +104,7 @@ impl TargetState {
     pub(super) fn new(
         beginning: Beginning<'_>,
         view: ScaleView,
-        before: Option<Self>,
+        before: Option<Box<Self>>,
         now: Now,
     ) -> Self {
         let Beginning { sampling, namespace, fresh, config, remembered, woken } = beginning;

@@ -273,7 +273,7 @@ async fn wait_until(clock: Clock, at: Option<Monotonic>) {
 }
 
 async fn pods_changed(roles: &mut [Role]) {
-    let targets = roles.iter_mut().filter_map(|role| role.target.as_mut());
+    let targets = roles.iter_mut().filter_map(|role| role.target.as_deref_mut());
     let changes: Vec<_> = targets.map(|target| Box::pin(target.pods_changed())).collect();
     if changes.is_empty() {
         future::pending::<()>().await;

@@ -21,9 +21,9 @@ pub(super) fn conditions(
 ) -> [(ConditionType, Option<ConditionUpdate>); 4] {
     [
         (ConditionType::Draining, draining(progress)),
-        (ConditionType::DrainBestEffort, progress.best_effort.as_ref().map(best_effort)),
+        (ConditionType::DrainBestEffort, progress.best_effort.as_deref().map(best_effort)),
         (ConditionType::RolloutStuck, progress.stuck.as_ref().map(stuck)),
-        (ConditionType::ReadinessGateKept, progress.gate.as_ref().map(gate)),
+        (ConditionType::ReadinessGateKept, progress.gate.as_deref().map(gate)),
     ]
 }
 
@@ -182,14 +182,14 @@ mod tests {
             until: DateTime::UNIX_EPOCH,
         };
         let ended = |outcome| DrainProgress {
-            finished: Some(FinishedDrain { from: 3, to: 2, outcome }),
+            finished: Some(Box::new(FinishedDrain { from: 3, to: 2, outcome })),
             ..on.clone()
         };
         let rollout = Some(Rollout { updated: 1, wanted: 3, minutes: 0 });
         let table = [
             (on.clone(), false, "Idle", "nothing has been drained yet"),
             (
-                DrainProgress { waiting: Some(waiting), ..on.clone() },
+                DrainProgress { waiting: Some(Box::new(waiting)), ..on.clone() },
                 true,
                 "RequestsInFlight",
                 "5 -> 3 waits for a-4 (1 request), a-3 (number of requests unknown), until 1970-01-01T00:00:00Z at the latest",
