@@ -19,8 +19,8 @@ struct Waiter<'a> {
 
 impl<'a> Waiter<'a> {
     fn new(guard: &'a ClaimGuard) -> Self {
-        let (waker, wakes) = count_wakes();
-        Self { settled: Box::pin(guard.settled_ownership()), waker, wakes }
+        let (waker, count) = count_wakes();
+        Self { settled: Box::pin(guard.settled_ownership()), waker, wakes: count }
     }
 
     fn poll(&mut self) -> Poll<Ownership> {
@@ -36,6 +36,13 @@ impl<'a> Waiter<'a> {
 fn all_searching(claims: &Claims, number: usize) -> Vec<ClaimGuard> {
     let ages = (0..number).zip(0..);
     ages.map(|(place, second)| guard(claims, "ns", &format!("a-{place}"), second)).collect()
+}
+
+/// Lets each autoscaler claim a target of its own.
+fn claim_their_own(guards: &[ClaimGuard]) {
+    for guard in guards {
+        guard.claim(&guard.claimant.name, None);
+    }
 }
 
 /// Returns whether each was woken since it was last asked, and the answer to it now.
@@ -108,7 +115,7 @@ fn the_end_of_a_search_wakes_those_that_no_other_one_precedes() {
     claims.complete_listing();
     let mut guards = all_searching(&claims, 5);
     let last = guards.split_off(3);
-    last.iter().for_each(|guard| guard.claim(&guard.claimant.name, None));
+    claim_their_own(&last);
     let mut first = guards.drain(..);
     let mut waiters = [&last[0], &last[1]].map(Waiter::new);
     assert_eq!(answers(&mut waiters), [WAITS, WAITS]);
@@ -125,7 +132,7 @@ fn the_end_of_a_search_wakes_those_that_no_other_one_precedes() {
 fn the_first_listing_wakes_all() {
     let claims = Claims::default();
     let guards = all_searching(&claims, 2);
-    guards.iter().for_each(|guard| guard.claim(&guard.claimant.name, None));
+    claim_their_own(&guards);
     let mut waiters = [&guards[0], &guards[1]].map(Waiter::new);
     assert_eq!(answers(&mut waiters), [WAITS, WAITS]);
     guards[0].claim("another", None);
