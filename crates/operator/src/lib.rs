@@ -12,7 +12,7 @@
 //!                      │
 //!                    lease          which copy of the operator serves which namespaces
 //!                      │
-//!    supervise  kube_api  telemetry  spans  user_agent  backoff  lanes  pace  clock  lock
+//!    supervise  kube_api  telemetry  spans  user_agent  backoff  lanes  pace  clock  latest  lock
 //! ```
 //!
 //! Each folder is a phase of the step or a port to the world, and imports only from below:
@@ -33,6 +33,7 @@ mod drain;
 mod http;
 mod kube_api;
 mod lanes;
+mod latest;
 mod lease;
 mod lock;
 mod metrics_api;

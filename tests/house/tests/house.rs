@@ -35,6 +35,7 @@ const OPERATOR_LAYERS: &[&str] = &[
     "lanes",
     "pace",
     "clock",
+    "latest",
     "lock",
 ];
 

@@ -20,7 +20,7 @@ use llm_autoscaler_observe::{
     billing::DepartedPod,
     pod::{Members, Pod},
 };
-use tokio::sync::{Notify, watch};
+use tokio::sync::Notify;
 
 use self::namespace::{Listing, Namespace};
 use crate::{
@@ -28,6 +28,7 @@ use crate::{
     clock::Clock,
     cluster::{watch::Watch, watch_health::WatchHealth, watched_pod::WatchedPod},
     kube_api::CallError,
+    latest,
     lock::lock,
 };
 
@@ -69,7 +70,7 @@ pub(crate) struct Following {
 pub(crate) struct PodView {
     following: Following,
     id: u64,
-    members: watch::Receiver<Members>,
+    members: latest::Receiver<Members>,
 }
 
 /// A listing of the pods of one namespace.
@@ -83,13 +84,13 @@ pub(super) struct NamespaceListing {
 impl PodView {
     /// Returns the pods as they are now. [`changed`](Self::changed) waits for later changes only.
     pub(crate) fn members(&mut self) -> Members {
-        self.members.borrow_and_update().clone()
+        self.members.get_and_update()
     }
 
     /// Returns the pods as they are now. [`changed`](Self::changed) still returns for changes that
     /// this call has shown.
     pub(crate) fn latest(&self) -> Members {
-        self.members.borrow().clone()
+        self.members.get()
     }
 
     /// Returns the pods that have gone after a time, as far as they are kept: for five minutes.
@@ -149,8 +150,7 @@ impl PodStore {
     /// Creates an empty store, which waits for the first listing.
     pub(crate) fn new(clock: Clock) -> Self {
         let health = WatchHealth::new("pods", clock);
-        let (state, wanted) = Default::default();
-        Self(Arc::new(Store { state, clock, health, wanted }))
+        Self(Arc::new(Store { state: Mutex::default(), clock, health, wanted: Notify::new() }))
     }
 
     /// Returns the health of the watch that feeds the store.

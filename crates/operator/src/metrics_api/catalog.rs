@@ -7,16 +7,15 @@ use std::{
 
 use llm_autoscaler_api::{LLMAutoscaler, ParsedRole, parse_spec};
 use llm_autoscaler_core::Profile;
-use tokio::sync::watch;
 
-use crate::{http::wake::AutoscalerKey, lock::lock};
+use crate::{http::wake::AutoscalerKey, latest, lock::lock};
 
 /// The autoscalers by namespace and name; cheap to clone.
 #[derive(Clone, Default)]
 pub(crate) struct Catalog(Arc<Mutex<HashMap<String, BTreeMap<String, Entry>>>>);
 
 struct Entry {
-    objects: watch::Receiver<Arc<LLMAutoscaler>>,
+    objects: latest::Receiver<Arc<LLMAutoscaler>>,
     parsed: Option<Parsed>,
 }
 
@@ -38,7 +37,7 @@ pub(super) struct Target {
 
 impl Catalog {
     /// Adds an autoscaler, of which `objects` has the latest version.
-    pub(crate) fn add(&self, key: &AutoscalerKey, objects: watch::Receiver<Arc<LLMAutoscaler>>) {
+    pub(crate) fn add(&self, key: &AutoscalerKey, objects: latest::Receiver<Arc<LLMAutoscaler>>) {
         let entry = Entry { objects, parsed: None };
         lock(&self.0).entry(key.namespace.clone()).or_default().insert(key.name.clone(), entry);
     }
@@ -57,14 +56,14 @@ impl Catalog {
     pub(super) fn objects(&self, namespace: &str) -> Vec<Arc<LLMAutoscaler>> {
         let namespaces = lock(&self.0);
         let entries = namespaces.get(namespace).into_iter().flat_map(BTreeMap::values);
-        entries.map(|entry| entry.objects.borrow().clone()).collect()
+        entries.map(|entry| entry.objects.get()).collect()
     }
 
     /// Returns an autoscaler.
     pub(super) fn object(&self, key: &AutoscalerKey) -> Option<Arc<LLMAutoscaler>> {
         let namespaces = lock(&self.0);
         let entry = namespaces.get(&key.namespace)?.get(&key.name)?;
-        Some(entry.objects.borrow().clone())
+        Some(entry.objects.get())
     }
 
     /// Returns the targets of all autoscalers of a namespace, by the autoscalers' names.
@@ -78,7 +77,7 @@ impl Catalog {
 impl Entry {
     /// Returns the targets of the latest version. A generation is parsed once.
     fn targets(&mut self, profile: Profile) -> &[Arc<Target>] {
-        let object = self.objects.borrow().clone();
+        let object = self.objects.get();
         let (uid, generation) = (object.metadata.uid.clone(), object.metadata.generation);
         let known = self.parsed.take();
         let known = known.filter(|known| known.uid == uid && known.generation == generation);
@@ -122,7 +121,7 @@ mod tests {
     fn targets_are_those_of_the_latest_generation_and_are_parsed_once() {
         let catalog = Catalog::default();
         let key = AutoscalerKey { namespace: "ns".to_owned(), name: "a".to_owned() };
-        let (sender, receiver) = watch::channel(object(1, "VLLM"));
+        let (sender, receiver) = latest::channel(object(1, "VLLM"));
         catalog.add(&key, receiver);
         let targets = || catalog.targets("ns", Profile::Default);
         let (first, again) = (targets(), targets());

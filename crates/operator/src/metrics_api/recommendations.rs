@@ -239,9 +239,9 @@ mod tests {
     use kube::core::Selector;
     use llm_autoscaler_api::selector;
     use serde_json::json;
-    use tokio::sync::watch;
 
     use super::*;
+    use crate::latest;
 
     fn object(active: &str) -> LLMAutoscaler {
         let condition = json!({
@@ -283,11 +283,11 @@ mod tests {
     struct Scene {
         recommendations: Recommendations,
         entry: StepEntry,
-        _objects: watch::Sender<Arc<LLMAutoscaler>>,
+        _objects: latest::Sender<Arc<LLMAutoscaler>>,
     }
 
     fn scene(leases: Leases, object: &LLMAutoscaler) -> Scene {
-        let (objects, receiver) = watch::channel(Arc::new(object.clone()));
+        let (objects, receiver) = latest::channel(Arc::new(object.clone()));
         let catalog = Catalog::default();
         catalog.add(&AutoscalerKey::of(object), receiver);
         let (steps, clock, period) =

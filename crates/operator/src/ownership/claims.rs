@@ -4,83 +4,28 @@
 //! autoscaler that still searches for its target may turn out to claim any; younger ones wait for
 //! it, which takes moments.
 
+mod claim;
+mod namespace;
+
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     sync::{
         Arc, Mutex, MutexGuard,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
-use chrono::{DateTime, Utc};
-use kube::{
-    ResourceExt,
-    core::{Selector, SelectorExt},
-};
-use llm_autoscaler_api::{LLMAutoscaler, time};
+use kube::core::{Selector, SelectorExt};
+use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_observe::pod::Members;
 use tokio::sync::Notify;
 
+pub(crate) use self::claim::Ownership;
+use self::{
+    claim::{Claim, Claimant},
+    namespace::NamespaceClaims,
+};
 use crate::lock::lock;
-
-/// An autoscaler, or one role of it, that claims a target. Claimants are ordered by age: the oldest
-/// is the least, and precedes all others.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Claimant {
-    created: DateTime<Utc>,
-    namespace: String,
-    name: String,
-    uid: String,
-    /// The name of the role, where the autoscaler has several.
-    role: Option<String>,
-}
-
-impl Claimant {
-    /// Returns the claimant for an autoscaler's only target, or for one of its roles.
-    fn of(object: &LLMAutoscaler, role: Option<&str>) -> Self {
-        let created = object.creation_timestamp();
-        Self {
-            created: created.as_ref().map(time::from_kubernetes).unwrap_or_default(),
-            namespace: object.namespace().unwrap_or_default(),
-            name: object.name_any(),
-            uid: object.uid().unwrap_or_default(),
-            role: role.map(str::to_owned),
-        }
-    }
-}
-
-/// A claimant's claim.
-#[derive(Clone, Debug, PartialEq)]
-enum Claim {
-    /// The claimant has not read its target yet.
-    Searching,
-    /// The claimant has no target: it does not exist, or the spec is invalid.
-    Nothing,
-    /// The claimant has read its target.
-    Target {
-        /// The UID of the object that is scaled.
-        uid: String,
-        /// The selector of the target's pods, where it has one.
-        selector: Option<Selector>,
-    },
-    /// The claimant has read its target, and claims neither the target nor its pods: it only
-    /// recommends.
-    Beside {
-        /// The UID of the object that something else may scale.
-        uid: String,
-    },
-}
-
-/// The answer to a claim.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Ownership {
-    /// The claimant has the target.
-    Owner,
-    /// An older autoscaler still searches for its target, which may be this one.
-    Unsettled,
-    /// An older autoscaler of this name has the target.
-    TakenBy(String),
-}
 
 /// The claims of all autoscalers.
 #[derive(Debug, Default)]
@@ -90,59 +35,50 @@ struct Register {
     namespaces: HashMap<String, NamespaceClaims>,
 }
 
-/// The claims of one namespace.
-#[derive(Debug, Default)]
-struct NamespaceClaims {
-    claims: BTreeMap<Claimant, Claim>,
-    /// The number of changes since the first claim, which is the first of them.
-    version: u64,
-    /// Notified at each change that may settle an ownership in this namespace, and not of others:
-    /// while ten thousand autoscalers begin, most of them wait, and each claim would wake them all.
-    changed: Arc<Notify>,
-}
-
-impl NamespaceClaims {
-    fn record_change(&mut self) {
-        self.version += 1;
-        self.changed.notify_waiters();
-    }
-}
-
 impl Register {
-    fn set(&mut self, claimant: &Claimant, claim: Claim) {
+    fn set(&mut self, claimant: &Arc<Claimant>, claim: Claim) {
         let namespace = self.namespaces.entry(claimant.namespace.clone()).or_default();
-        let before = namespace.claims.insert(claimant.clone(), claim.clone());
-        if before != Some(claim) {
-            namespace.record_change();
+        if namespace.claims.get(claimant) != Some(&claim) {
+            namespace.change(claimant, Some(claim), self.is_complete);
         }
     }
 
-    fn remove(&mut self, claimant: &Claimant) {
+    fn remove(&mut self, claimant: &Arc<Claimant>) {
         if let Some(namespace) = self.namespaces.get_mut(&claimant.namespace) {
-            namespace.claims.remove(claimant);
-            namespace.record_change();
-            if namespace.claims.is_empty() {
-                self.namespaces.remove(&claimant.namespace);
-            }
+            namespace.change(claimant, None, self.is_complete);
+            self.remove_if_empty(&claimant.namespace);
+        }
+    }
+
+    /// Begins a wait for the ownership of a claimant. Returns what is notified of changes.
+    fn begin_wait(&mut self, claimant: &Arc<Claimant>) -> Arc<Notify> {
+        let namespace = self.namespaces.entry(claimant.namespace.clone()).or_default();
+        namespace.begin_wait(claimant)
+    }
+
+    fn end_wait(&mut self, claimant: &Claimant) {
+        if let Some(namespace) = self.namespaces.get_mut(&claimant.namespace) {
+            namespace.end_wait(claimant);
+            self.remove_if_empty(&claimant.namespace);
+        }
+    }
+
+    fn remove_if_empty(&mut self, name: &str) {
+        if self.namespaces.get(name).is_some_and(NamespaceClaims::is_empty) {
+            self.namespaces.remove(name);
         }
     }
 
     /// Completes the first listing, which may settle the ownerships of all namespaces.
     fn complete_listing(&mut self) {
         self.is_complete = true;
-        self.namespaces.values().for_each(|namespace| namespace.changed.notify_waiters());
-    }
-
-    /// Returns the notifier of a claimant's namespace. It stays the same while the claimant is
-    /// registered.
-    fn changed(&self, claimant: &Claimant) -> Option<Arc<Notify>> {
-        self.namespaces.get(&claimant.namespace).map(|namespace| namespace.changed.clone())
+        self.namespaces.values().for_each(NamespaceClaims::wake_all);
     }
 
     fn claims_in_namespace(
         &self,
         claimant: &Claimant,
-    ) -> impl Iterator<Item = (&Claimant, &Claim)> {
+    ) -> impl Iterator<Item = (&Arc<Claimant>, &Claim)> {
         self.namespaces.get(&claimant.namespace).into_iter().flat_map(|namespace| &namespace.claims)
     }
 
@@ -159,22 +95,8 @@ impl Register {
 
     /// Returns whether the claimant has the target that it claims.
     fn ownership(&self, claimant: &Claimant) -> Ownership {
-        let Some(Claim::Target { uid: claimed, .. }) = self.claim_of(claimant) else {
-            return Ownership::Unsettled;
-        };
-        let mut is_settled = self.is_complete;
         let namespace = self.namespaces.get(&claimant.namespace);
-        let older = namespace.into_iter().flat_map(|namespace| namespace.claims.range(..claimant));
-        for (older, claim) in older {
-            match claim {
-                Claim::Target { uid, .. } if uid == claimed => {
-                    return Ownership::TakenBy(older.name.clone());
-                }
-                Claim::Searching => is_settled = false,
-                Claim::Target { .. } | Claim::Beside { .. } | Claim::Nothing => {}
-            }
-        }
-        if is_settled { Ownership::Owner } else { Ownership::Unsettled }
+        namespace.map_or(Ownership::Unsettled, |it| it.ownership(claimant, self.is_complete))
     }
 
     /// Returns the names of autoscalers of other targets that select any of these pods too.
@@ -184,7 +106,8 @@ impl Register {
         else {
             return Vec::new();
         };
-        let others = self.claims_in_namespace(claimant).filter(|(other, _)| *other != claimant);
+        let others =
+            self.claims_in_namespace(claimant).filter(|(other, _)| other.as_ref() != claimant);
         let overlapping = others.filter(|(_, claim)| match claim {
             Claim::Target { uid, selector: Some(selector) } => {
                 uid != claimed && pods.values().any(|pod| selector.matches(&pod.labels))
@@ -209,7 +132,7 @@ impl Claims {
 
     /// Registers an autoscaler, or one role of it, which begins to search for its target.
     pub(crate) fn register(&self, object: &LLMAutoscaler, role: Option<&str>) -> ClaimGuard {
-        let claimant = Claimant::of(object, role);
+        let claimant = Arc::new(Claimant::of(object, role));
         self.lock().set(&claimant, Claim::Searching);
         ClaimGuard { claims: self.clone(), claimant, owner_at: AtomicU64::new(0) }
     }
@@ -232,7 +155,7 @@ pub(crate) struct Overlapping {
 #[derive(Debug)]
 pub(crate) struct ClaimGuard {
     claims: Claims,
-    claimant: Claimant,
+    claimant: Arc<Claimant>,
     /// The version of the namespace's claims by which the claimant was last found to be the owner,
     /// so that not each step compares the claims of all others; 0 if it never was.
     owner_at: AtomicU64,
@@ -272,21 +195,29 @@ impl ClaimGuard {
     /// Waits until it is settled whether the claimant has its target. The answer is never
     /// [`Ownership::Unsettled`].
     pub(crate) async fn settled_ownership(&self) -> Ownership {
-        // The guard has its claimant registered, so there is a notifier.
-        let notifier = self.claims.lock().changed(&self.claimant).unwrap_or_default();
+        let mut wait = None;
         loop {
-            // Created before the check, so that a change between the check and the wait is noticed.
-            let changed = notifier.notified();
-            match self.ownership() {
-                Ownership::Unsettled => changed.await,
-                ownership => return ownership,
-            }
+            let changed = {
+                let mut register = self.claims.lock();
+                let ownership = self.ownership_in(&register);
+                if ownership != Ownership::Unsettled {
+                    return ownership;
+                }
+                // It is told of changes from here on, and none comes in between: the register is
+                // locked.
+                let wait: &Wait = wait.get_or_insert_with(|| Wait::begin(self, &mut register));
+                wait.changed.notified()
+            };
+            changed.await;
         }
     }
 
     /// Returns whether the claimant has its target, as far as is known now.
     pub(crate) fn ownership(&self) -> Ownership {
-        let register = self.claims.lock();
+        self.ownership_in(&self.claims.lock())
+    }
+
+    fn ownership_in(&self, register: &Register) -> Ownership {
         let version = register.version(&self.claimant);
         if version > 0 && self.owner_at.load(Relaxed) == version {
             return Ownership::Owner;
@@ -315,6 +246,24 @@ impl ClaimGuard {
 impl Drop for ClaimGuard {
     fn drop(&mut self) {
         self.claims.lock().remove(&self.claimant);
+    }
+}
+
+/// A wait until an ownership is settled; it ends when dropped, as its caller may not wait for ever.
+struct Wait<'a> {
+    guard: &'a ClaimGuard,
+    changed: Arc<Notify>,
+}
+
+impl<'a> Wait<'a> {
+    fn begin(guard: &'a ClaimGuard, register: &mut Register) -> Self {
+        Self { guard, changed: register.begin_wait(&guard.claimant) }
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        self.guard.claims.lock().end_wait(&self.guard.claimant);
     }
 }
 

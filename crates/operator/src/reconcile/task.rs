@@ -14,12 +14,12 @@ use llm_autoscaler_api::{
     conditions::{ConditionType, ConditionUpdate, Reason},
 };
 use llm_autoscaler_core::{Monotonic, Profile};
-use tokio::sync::watch;
 use tracing::Instrument;
 
 use crate::{
     clock::Clock,
     http::wake::AutoscalerKey,
+    latest,
     reconcile::{
         autoscaler::{Autoscaler, Update},
         context::Context,
@@ -64,7 +64,7 @@ pub(super) const NAME: &str = "autoscaler";
 /// operator: after a while, or at once when the spec has changed.
 pub(super) fn run(
     context: Arc<Context>,
-    mut objects: watch::Receiver<Arc<LLMAutoscaler>>,
+    mut objects: latest::Receiver<Arc<LLMAutoscaler>>,
     delay: Duration,
 ) -> impl Future<Output = ()> + use<> {
     // Its claims are there before anything of it runs, so that no younger autoscaler overlooks
@@ -90,7 +90,7 @@ pub(super) fn run(
             let report = Box::pin(report_panic(&context, &objects, &panic, wait));
             // A second panic is counted, and changes nothing.
             let _ = context.supervisor.attempt(NAME, report).await;
-            let broken = objects.borrow().metadata.generation;
+            let broken = objects.get().metadata.generation;
             let is_changed = |object: &Arc<LLMAutoscaler>| object.metadata.generation != broken;
             let changed = Box::pin(tokio::time::timeout(wait, objects.wait_for(is_changed)));
             if changed.await.is_ok_and(|changed| changed.is_err()) {
@@ -104,9 +104,9 @@ pub(super) fn run(
 
 fn begin(
     context: &Arc<Context>,
-    objects: &mut watch::Receiver<Arc<LLMAutoscaler>>,
+    objects: &mut latest::Receiver<Arc<LLMAutoscaler>>,
 ) -> Result<Box<Autoscaler>, Panic> {
-    let object = objects.borrow_and_update().clone();
+    let object = objects.get_and_update();
     context.supervisor.call(NAME, || {
         #[cfg(test)]
         tests::panic_if_asked(&object);
@@ -117,11 +117,11 @@ fn begin(
 /// Says in the status that the autoscaler has panicked.
 async fn report_panic(
     context: &Context,
-    objects: &watch::Receiver<Arc<LLMAutoscaler>>,
+    objects: &latest::Receiver<Arc<LLMAutoscaler>>,
     panic: &Panic,
     wait: Duration,
 ) {
-    let (object, now) = (objects.borrow().clone(), context.clock.now());
+    let (object, now) = (objects.get(), context.clock.now());
     let message = format!(
         "{panic}; the autoscaler begins again in {} s, or when its spec changes; please report \
          this with the operator's log",
@@ -135,7 +135,7 @@ async fn report_panic(
 }
 
 impl Autoscaler {
-    async fn run(mut self: Box<Self>, mut objects: watch::Receiver<Arc<LLMAutoscaler>>) {
+    async fn run(mut self: Box<Self>, mut objects: latest::Receiver<Arc<LLMAutoscaler>>) {
         let mut wake = self.context.wake.listen(AutoscalerKey::of(&self.object));
         let mut tick = tokio::time::interval(self.context.period);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -153,7 +153,7 @@ impl Autoscaler {
                 }
                 changed = objects.changed() => {
                     let Ok(()) = changed else { return };
-                    let object = objects.borrow_and_update().clone();
+                    let object = objects.get_and_update();
                     let Update { is_woken, asks_for_else } = self.update_object(object);
                     match (is_woken, asks_for_else) {
                         (_, true) => Cause::Spec,

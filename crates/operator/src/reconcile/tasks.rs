@@ -14,7 +14,7 @@ use std::{
 
 use kube::{ResourceExt, core::DeserializeGuard};
 use llm_autoscaler_api::{LLMAutoscaler, conditions::ConditionUpdate, time};
-use tokio::{sync::watch, task::AbortHandle};
+use tokio::task::AbortHandle;
 use tracing::warn;
 
 use self::served::Served;
@@ -23,6 +23,7 @@ use crate::{
     cluster::pods::Following,
     http::wake::AutoscalerKey,
     kube_api::is_older,
+    latest,
     reconcile::{
         context::Context,
         intake,
@@ -60,7 +61,7 @@ pub(super) struct Tasks {
 
 /// An autoscaler with a place in its namespace.
 struct Admitted {
-    objects: watch::Sender<Arc<LLMAutoscaler>>,
+    objects: latest::Sender<Arc<LLMAutoscaler>>,
     /// Its task; `None` while it stands by.
     task: Option<Task>,
     /// Keeps the pods of its namespace known.
@@ -239,7 +240,7 @@ impl Tasks {
 
     /// Returns an autoscaler as it was last seen.
     fn object(&self, key: &Key) -> Option<Arc<LLMAutoscaler>> {
-        let admitted = self.admitted.get(key).map(|admitted| admitted.objects.borrow().clone());
+        let admitted = self.admitted.get(key).map(|admitted| admitted.objects.get());
         admitted.or_else(|| Some(self.waiting.get(key)?.object.clone()))
     }
 
@@ -247,8 +248,8 @@ impl Tasks {
     fn admit(&mut self, key: Key, object: Arc<LLMAutoscaler>) {
         let context = &self.context;
         let autoscaler = AutoscalerKey::of(&object);
-        let objects = watch::Sender::new(object);
-        context.catalog.add(&autoscaler, objects.subscribe());
+        let (objects, receiver) = latest::channel(object);
+        context.catalog.add(&autoscaler, receiver);
         context.wake.set_known(autoscaler, true);
         let admitted =
             Admitted { objects, task: None, _pods: context.sampling.pods.follow(&key.0) };
@@ -262,7 +263,7 @@ impl Tasks {
     /// Takes the place of an autoscaler away.
     fn dismiss(&mut self, key: &Key) -> Option<Arc<LLMAutoscaler>> {
         let Admitted { objects, .. } = self.admitted.remove(key)?;
-        let object = objects.borrow().clone();
+        let object = objects.get();
         let autoscaler = AutoscalerKey::of(&object);
         self.context.catalog.remove(&autoscaler);
         self.context.wake.set_known(autoscaler, false);

@@ -33,7 +33,6 @@ use llm_autoscaler_observe::{
     billing::DepartedPod,
     pod::{Members, Pod, service::Gate},
 };
-use tokio::sync::watch;
 use tracing::warn;
 
 use super::{
@@ -41,7 +40,7 @@ use super::{
     kept_pod::{KeptPod, LIMITS, is_too_large, pods_of, stub_of},
     view::View,
 };
-use crate::{backoff::Backoff, kube_api::is_older};
+use crate::{backoff::Backoff, kube_api::is_older, latest};
 
 /// How far the pods of a namespace are known.
 #[derive(Debug, Default)]
@@ -115,10 +114,10 @@ impl Namespace {
 
     /// Begins a view. A stub has lost its labels, so only a listing tells if the selector selects
     /// the pod.
-    pub(super) fn add_view(&mut self, id: u64, selector: Selector) -> watch::Receiver<Members> {
+    pub(super) fn add_view(&mut self, id: u64, selector: Selector) -> latest::Receiver<Members> {
         let selected = pods_of(&self.pods).filter(|pod| selector.matches(&pod.labels));
         let members = selected.map(|pod| (pod.name.clone(), pod.clone())).collect();
-        let (members, receiver) = watch::channel(Arc::new(members));
+        let (members, receiver) = latest::channel(Arc::new(members));
         let held_out = BTreeSet::new();
         self.views.insert(id, View { selector, members, held_out, manages_gates: false });
         if !self.stubs.is_empty() {

@@ -4,13 +4,14 @@ use std::{collections::BTreeSet, sync::Arc};
 
 use kube::core::{Selector, SelectorExt};
 use llm_autoscaler_observe::pod::{Members, Pod};
-use tokio::sync::watch;
+
+use crate::latest;
 
 /// The pods of one selector.
 #[derive(Debug)]
 pub(super) struct View {
     pub(super) selector: Selector,
-    pub(super) members: watch::Sender<Members>,
+    pub(super) members: latest::Sender<Members>,
     /// The pods that the selector selects, and that are held out.
     pub(super) held_out: BTreeSet<String>,
     /// True if the holder of the view writes the readiness gates of its pods.

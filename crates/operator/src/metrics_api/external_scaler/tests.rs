@@ -5,13 +5,14 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use llm_autoscaler_api::LLMAutoscaler;
 use prost::Message;
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, sync::watch};
+use tokio::net::TcpStream;
 
 use super::*;
 use crate::{
     Config, context,
     http::{listener, wake::AutoscalerKey},
     kube_api::stand_in::{Answer, Received, StandIn},
+    latest,
     metrics_api::recommendations::StepEntry,
     reconcile::context::Context,
 };
@@ -22,7 +23,7 @@ struct Scene {
     entry: StepEntry,
     context: Context,
     scaler: ExternalScaler,
-    _objects: watch::Sender<Arc<LLMAutoscaler>>,
+    _objects: latest::Sender<Arc<LLMAutoscaler>>,
 }
 
 fn autoscaler(mode: &str, replicas: i32) -> LLMAutoscaler {
@@ -59,7 +60,7 @@ impl Scene {
         let api = StandIn::start(|_: &Received| Answer::refusal(500)).await;
         let context = context(&Config::of_tests(), &api.client, &api.client).unwrap();
         let object = Arc::new(autoscaler(mode, 0));
-        let (objects, receiver) = watch::channel(object.clone());
+        let (objects, receiver) = latest::channel(object.clone());
         let key = AutoscalerKey::of(&object);
         context.catalog.add(&key, receiver);
         let entry = context.latest_steps.add(key);

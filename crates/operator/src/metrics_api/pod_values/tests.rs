@@ -2,12 +2,12 @@ use kube::core::Selector;
 use llm_autoscaler_api::LLMAutoscaler;
 use llm_autoscaler_observe::samples::{Found, Sample};
 use serde_json::json;
-use tokio::sync::watch;
 
 use super::*;
 use crate::{
     Config, context,
     kube_api::stand_in::{Answer, Received, StandIn},
+    latest,
     metrics_api::request::Version,
     reconcile::context::Context,
 };
@@ -92,7 +92,7 @@ fn autoscaler() -> Arc<LLMAutoscaler> {
 async fn a_namespace_has_a_limited_number_of_numbers_and_a_known_one_stays() {
     let api = StandIn::start(|_: &Received| Answer::refusal(500)).await;
     let context = context(&Config::of_tests(), &api.client, &api.client).unwrap();
-    let (_sender, receiver) = watch::channel(autoscaler());
+    let (_sender, receiver) = latest::channel(autoscaler());
     context.catalog.add(&AutoscalerKey::of(&autoscaler()), receiver);
     let Context { sampling, scales, catalog, profile, .. } = context;
     let values = PodValues::new(sampling, scales, catalog.clone(), profile);

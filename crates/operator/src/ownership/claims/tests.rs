@@ -1,9 +1,12 @@
+mod waits;
+
 use std::{
     collections::BTreeMap,
     sync::atomic::{AtomicUsize, Ordering},
     task::{Poll, Wake, Waker},
 };
 
+use chrono::DateTime;
 use k8s_openapi::api::core::v1 as core;
 use llm_autoscaler_api::selector;
 use llm_autoscaler_observe::pod::Pod;
@@ -11,14 +14,14 @@ use serde_json::{Value, json};
 
 use super::*;
 
-fn claimant(namespace: &str, name: &str, second: i64) -> Claimant {
-    Claimant {
+fn claimant(namespace: &str, name: &str, second: i64) -> Arc<Claimant> {
+    Arc::new(Claimant {
         created: DateTime::from_timestamp(second, 0).unwrap(),
         namespace: namespace.to_owned(),
         name: name.to_owned(),
         uid: format!("uid-of-{name}-{second}"),
         role: None,
-    }
+    })
 }
 
 /// Registers a claimant, as an autoscaler that searches for its target.
@@ -32,7 +35,7 @@ fn target(uid: &str, selector: &str) -> Claim {
     Claim::Target { uid: uid.to_owned(), selector: selector::parse(selector).ok() }
 }
 
-fn register(claims: &[(Claimant, Claim)]) -> Register {
+fn register(claims: &[(Arc<Claimant>, Claim)]) -> Register {
     let mut register = Register { is_complete: true, ..Register::default() };
     for (claimant, claim) in claims {
         register.set(claimant, claim.clone());

@@ -94,7 +94,7 @@ async fn an_autoscaler_that_panics_says_so_and_begins_again_when_its_spec_change
     .await;
     let context = Arc::new(context(&Config::of_tests(), &api.client, &api.client).unwrap());
     context.sampling.pods.health().record_failure("no watch".to_owned());
-    let (objects, receiver) = watch::channel(object(1, &json!({PANICS: "yes"})));
+    let (objects, receiver) = latest::channel(object(1, &json!({PANICS: "yes"})));
     let task = run(context.clone(), receiver, Duration::ZERO);
     // It had 43 kB for the report of a panic, as long as the autoscaler existed.
     assert!(size_of_val(&task) < 1500, "{} bytes", size_of_val(&task));
@@ -120,7 +120,7 @@ async fn nothing_is_read_or_reported_while_the_pods_are_listed_for_the_first_tim
     })
     .await;
     let context = Arc::new(context(&Config::of_tests(), &api.client, &api.client).unwrap());
-    let (_objects, receiver) = watch::channel(object(1, &json!({})));
+    let (_objects, receiver) = latest::channel(object(1, &json!({})));
     let _task = context.supervisor.spawn(NAME, run(context.clone(), receiver, Duration::ZERO));
     tokio::time::sleep(Duration::from_millis(1500)).await;
     assert_eq!(api.received(|_| true).len(), 0);
@@ -147,8 +147,8 @@ fn wake_calls_read_scales_once_a_second() {
 async fn an_idle_autoscaler_takes_no_memory_for_what_is_rare() {
     let api = StandIn::start(|_: &Received| Answer::refusal(404)).await;
     let context = Arc::new(context(&Config::of_tests(), &api.client, &api.client).unwrap());
-    let (_objects, receiver) = watch::channel(object(1, &json!({})));
-    let autoscaler = Box::new(Autoscaler::new(context, receiver.borrow().clone()));
+    let (_objects, receiver) = latest::channel(object(1, &json!({})));
+    let autoscaler = Box::new(Autoscaler::new(context, receiver.get()));
     let future = size_of_val(&autoscaler.run(receiver));
     for (name, bytes, most) in [
         ("Autoscaler", size_of::<Autoscaler>(), 768),

@@ -53,13 +53,7 @@ impl Tasks {
     fn in_order(&self, is_wanted: impl Fn(&Key) -> bool) -> Vec<Key> {
         let wanted = self.admitted.iter().filter(|(key, _)| is_wanted(key));
         let age = |admitted: &Admitted| {
-            admitted
-                .objects
-                .borrow()
-                .metadata
-                .creation_timestamp
-                .as_ref()
-                .map(time::from_kubernetes)
+            admitted.objects.get().metadata.creation_timestamp.as_ref().map(time::from_kubernetes)
         };
         let mut wanted: Vec<_> = wanted.map(|(key, it)| (&key.0, age(it), &key.1)).collect();
         wanted.sort_unstable();
@@ -71,7 +65,7 @@ impl Tasks {
     pub(in crate::reconcile) fn kinds_standing_by(&self) -> Kinds {
         let mut kinds = Kinds::new();
         for admitted in self.admitted.values().filter(|admitted| admitted.task.is_none()) {
-            add_kinds(&mut kinds, &admitted.objects.borrow());
+            add_kinds(&mut kinds, &admitted.objects.get());
         }
         kinds
     }
