@@ -59,7 +59,7 @@ fn a_page_takes_no_memory_for_what_is_rare() {
         ("Feed", size_of::<Feed<PageKey, PageState>>(), 400),
         ("Kept", size_of::<Kept>(), 72),
         ("PageSubscription", size_of::<PageSubscription>(), 56),
-        ("Known", size_of::<Known>(), 96),
+        ("Known", size_of::<Known>(), 64),
     ] {
         assert!(bytes <= most, "{name}: {bytes} bytes");
     }
