@@ -48,7 +48,7 @@ pub(crate) struct PageKey {
     /// The pod's namespace.
     pub(crate) namespace: Arc<str>,
     /// The pod's UID. A pod that is created anew is another pod, even at the same address.
-    pub(crate) pod_uid: String,
+    pub(crate) pod_uid: Arc<str>,
     /// The address of the page.
     pub(crate) address: Address,
     /// The credentials and TLS settings.
