@@ -133,7 +133,7 @@ mod tests {
     /// Returns a pod of a group of two that was created at this second and requests four GPUs.
     fn member(group: u32, index: u32, second: i64) -> Pod {
         let name = format!("pd-{group}-{index}");
-        let mut pod = Pod { uid: format!("{name} of {second}"), ..pod(&name, "pd") };
+        let mut pod = Pod { uid: format!("{name} of {second}").into(), ..pod(&name, "pd") };
         Arc::make_mut(&mut pod.labels).insert(format!("{LWS}/group-index"), group.to_string());
         Arc::make_mut(&mut pod.labels).insert(format!("{LWS}/worker-index"), index.to_string());
         pod.extended_resources = [("amd.com/gpu".to_owned(), 4), ("rdma/hca".to_owned(), 9)].into();
@@ -212,7 +212,7 @@ mod tests {
         let resources = GpuResources::default();
         let claims = ClaimedGpus::default();
         let count = GpuCount { per_replica: None, resources: &resources, claims: &claims };
-        let mut failed = Pod { uid: "f".to_owned(), ..pod("f", "pd") };
+        let mut failed = Pod { uid: "f".into(), ..pod("f", "pd") };
         failed.replica = Replica { phase: Phase::Failed, ..Replica::READY };
         failed.lifetime.ended = Some(at(9));
         let all = replicas(&[failed.clone()]);
@@ -221,8 +221,8 @@ mod tests {
             gone(member(0, 0, 5), 20),
             gone(member(0, 1, 6), 22),
             // The same name, once more.
-            gone(Pod { uid: "x".to_owned(), ..pod("a", "pd") }, 30),
-            gone(Pod { uid: "y".to_owned(), ..pod("a", "pd") }, 31),
+            gone(Pod { uid: "x".into(), ..pod("a", "pd") }, 30),
+            gone(Pod { uid: "y".into(), ..pod("a", "pd") }, 31),
         ];
         let groupings = workloads::known_groupings();
         let mut ends: Vec<_> = ended(&all, &departed, &groupings, count)

@@ -26,7 +26,7 @@ pub type Members = Arc<BTreeMap<String, Arc<Pod>>>;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Pod {
     /// The UID. A pod that is created again under the same name has another one.
-    pub uid: String,
+    pub uid: Arc<str>,
     /// The name.
     pub name: String,
     /// The namespace.
@@ -85,7 +85,7 @@ impl Pod {
         let service = ServiceState::of(pod);
         let ready = service::is_ready(pod, service);
         Some(Self {
-            uid: pod.metadata.uid.clone()?,
+            uid: pod.metadata.uid.as_deref()?.into(),
             name: pod.metadata.name.clone()?,
             namespace: pod.metadata.namespace.clone()?,
             labels: Arc::new(pod.labels().clone()),
@@ -117,7 +117,7 @@ impl Pod {
     /// simulations and tests.
     pub fn serving(name: &str, app: &str) -> Self {
         Self {
-            uid: name.to_owned(),
+            uid: name.into(),
             name: name.to_owned(),
             namespace: "ns".to_owned(),
             labels: Arc::new(BTreeMap::from([("app".to_owned(), app.to_owned())])),
@@ -141,6 +141,7 @@ impl Pod {
 
     /// Shares the memory of what another pod, or an earlier version of this one, has too.
     pub fn share(&mut self, other: &Self) {
+        share(&mut self.uid, &other.uid);
         share(&mut self.labels, &other.labels);
         share(&mut self.ports, &other.ports);
         share(&mut self.extended_resources, &other.extended_resources);

@@ -132,9 +132,9 @@ impl ProgressTracker {
         let is_wedged = |standing: &Option<Standstill>| standing.is_some_and(|it| it.is_wedged);
         let observed = self.pods.values().zip(&self.standing);
         let observed = observed.filter(|(_, standing)| is_wedged(standing));
-        let observed = observed.map(|(pod, _)| &pod.uid);
-        let restored = self.restored.iter().map(|(uid, _)| uid);
-        let mut uids: Vec<String> = restored.chain(observed).cloned().collect();
+        let observed = observed.map(|(pod, _)| &*pod.uid);
+        let restored = self.restored.iter().map(|(uid, _)| &**uid);
+        let mut uids: Vec<String> = restored.chain(observed).map(str::to_owned).collect();
         uids.sort_unstable();
         uids
     }

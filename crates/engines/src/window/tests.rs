@@ -40,6 +40,25 @@ fn any_moment_may_be_claimed() {
     }
 }
 
+/// A hundred thousand pages have six of them each.
+#[test]
+fn a_track_takes_no_memory_for_a_window_that_it_has_not() {
+    assert!(size_of::<Track>() <= 48, "{} bytes", size_of::<Track>());
+}
+
+#[test]
+fn an_emptied_track_keeps_its_window_and_gives_back_the_memory_of_its_past() {
+    let readings = [(0, Some(9.0)), (10, Some(2.0)), (70, Some(4.0))];
+    let track = track_of(Kind::Gauge, 10, &readings);
+    let mut emptied = track.emptied();
+    assert!(track.memory() > 0);
+    assert_eq!((emptied.memory(), number(&emptied)), (0, None));
+    for (tenths, number) in readings {
+        emptied.push(at(tenths), &number.map_or(Value::Absent, Value::Number));
+    }
+    assert_eq!((emptied.memory(), number(&emptied)), (track.memory(), number(&track)));
+}
+
 #[test]
 fn without_a_window_the_value_is_the_latest_sample() {
     assert_eq!(number(&track_of(Kind::Gauge, 0, &[(0, Some(3.0)), (10, Some(5.0))])), Some(5.0));

@@ -109,7 +109,7 @@ fn samples(pages: &[Option<Page>]) -> Samples {
 fn replicas(uids: &[&str]) -> Replicas {
     let pods = uids.iter().enumerate().map(|(ordinal, uid)| {
         let name = format!("a-{ordinal}");
-        (name.clone(), Arc::new(Pod { uid: (*uid).to_owned(), ..Pod::serving(&name, "a") }))
+        (name.clone(), Arc::new(Pod { uid: (*uid).into(), ..Pod::serving(&name, "a") }))
     });
     Replicas::of(&Arc::new(pods.collect()), &[])
 }

@@ -62,7 +62,7 @@ struct State {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Key {
     namespace: String,
-    pod_uid: String,
+    pod_uid: Arc<str>,
     name: String,
 }
 

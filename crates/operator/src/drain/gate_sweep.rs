@@ -42,9 +42,9 @@ struct Sweep {
     /// The number of sweeps so far.
     count: u32,
     /// Those of the last complete sweep.
-    complete: HashSet<String>,
+    complete: HashSet<Arc<str>>,
     /// Those of the last sweep.
-    latest: HashSet<String>,
+    latest: HashSet<Arc<str>>,
 }
 
 impl Sweep {
@@ -55,7 +55,7 @@ impl Sweep {
     /// autoscaler to another is left alone. A write that failed is tried again by each complete
     /// sweep.
     fn opening(&mut self, unmanaged: Vec<Arc<Pod>>) -> Vec<Arc<Pod>> {
-        let uids: HashSet<String> = unmanaged.iter().map(|pod| pod.uid.clone()).collect();
+        let uids: HashSet<Arc<str>> = unmanaged.iter().map(|pod| pod.uid.clone()).collect();
         let is_complete = self.count.is_multiple_of(COMPLETE_EVERY);
         self.count += 1;
         let is_due = |pod: &Arc<Pod>| {
@@ -80,7 +80,7 @@ mod tests {
     fn pod(name: &str, gate: Gate) -> Arc<Pod> {
         let mut pod = Pod::serving(name, "a");
         pod.service.gate = gate;
-        name.clone_into(&mut pod.uid);
+        pod.uid = name.into();
         Arc::new(pod)
     }
 
@@ -92,7 +92,7 @@ mod tests {
         let opened: Vec<Vec<String>> = (0..21)
             .map(|_| {
                 let opening = sweep.opening(vec![new.clone(), closed.clone()]);
-                opening.iter().map(|pod| pod.uid.clone()).collect()
+                opening.iter().map(|pod| pod.uid.to_string()).collect()
             })
             .collect();
         let expected = |second: usize| match second {

@@ -67,9 +67,9 @@ struct Shared {
 #[derive(Default)]
 struct State {
     /// The UIDs of pods that are being written to.
-    under_way: HashSet<String>,
+    under_way: HashSet<Arc<str>>,
     /// The latest writes to pods, by UID: the watch may not show them yet.
-    done: HashMap<String, RecentWrite>,
+    done: HashMap<Arc<str>, RecentWrite>,
     /// The latest failure of each namespace.
     failures: HashMap<String, RecentFailure>,
 }

@@ -206,7 +206,7 @@ impl ClientSecret {
 fn page_of(server: &TlsServer, access: Arc<Access>) -> (PageKey, KeptScraper) {
     let ip = [127, 0, 0, 1].into();
     let address = Address { ip, port: server.port, tls: true, path: "/".into() };
-    let (namespace, pod_uid) = ("ns".into(), "1".to_owned());
+    let (namespace, pod_uid) = ("ns".into(), "1".into());
     (PageKey { namespace, pod_uid, address, access }, KeptScraper::default())
 }
 

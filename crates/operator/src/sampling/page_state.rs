@@ -18,7 +18,7 @@ use crate::sampling::{
     known_measure::{Known, Oddity},
     measure_set::{MeasureSet, MeasureSets, address, affordable, distinct, of_measures},
     memory::{NamespaceBudget, Reservation},
-    page_absence::{Instead, PageHint},
+    page_absence::PageHint,
     scrapes::Scrapes,
 };
 
@@ -48,7 +48,7 @@ pub(crate) struct PageKey {
     /// The pod's namespace.
     pub(crate) namespace: Arc<str>,
     /// The pod's UID. A pod that is created anew is another pod, even at the same address.
-    pub(crate) pod_uid: String,
+    pub(crate) pod_uid: Arc<str>,
     /// The address of the page.
     pub(crate) address: Address,
     /// The credentials and TLS settings.
@@ -207,12 +207,12 @@ impl PageState {
     /// Returns the series that the last valid page has with other labels than those of an absent
     /// measure.
     pub(crate) fn mismatch(&self, measure: &Arc<Measure>) -> Option<&LabelMismatch> {
-        self.known(measure)?.absence.as_ref()?.mismatch.as_ref()
+        self.known(measure)?.absence()?.mismatch.as_ref()
     }
 
     /// Returns what the page has instead of an absent measure.
     pub(crate) fn hint(&self, measure: &Arc<Measure>) -> Option<&PageHint> {
-        self.known(measure)?.absence.as_ref().map(|absence| &absence.hint)
+        self.known(measure)?.absence().map(|absence| &absence.hint)
     }
 
     /// Returns the past of a measure, and what is unusual about it on the last valid page. `None`
@@ -311,11 +311,7 @@ impl PageState {
         places.truncate((EXPLAINED_BYTES / page.len().max(1)).max(1));
         for place in places {
             let recipe = &measures.measures[place].recipe;
-            let known = &mut self.known[place];
-            let former = known.absence.take();
-            let is_known = self.looks_like.is_some();
-            let former = former.map(|former| *former);
-            known.absence = Some(Box::new(Instead::find(page, recipe, is_known, former)));
+            self.known[place].explain_absence(page, recipe, self.looks_like.is_some());
             self.next_explained = place + 1;
         }
     }

@@ -77,7 +77,9 @@ mod tests {
         let mut of_all: Vec<_> = (0..1000).flat_map(|subscriber| phases(subscriber, 3)).collect();
         of_all.sort_by(f64::total_cmp);
         let mut counts = [0; 100];
-        of_all.iter().for_each(|phase| counts[(phase * 100.0) as usize] += 1);
+        for phase in &of_all {
+            counts[(phase * 100.0) as usize] += 1;
+        }
         assert!(counts.iter().all(|count| (10..=60).contains(count)), "{counts:?}");
     }
 }

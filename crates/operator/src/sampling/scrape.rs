@@ -154,7 +154,7 @@ mod tests {
         let (ip, port) = ([127, 0, 0, 1].into(), small_page().await);
         let page = PageKey {
             namespace: "ns".into(),
-            pod_uid: "1".to_owned(),
+            pod_uid: "1".into(),
             address: Address { ip, port, tls: false, path: "/m".into() },
             access: Arc::default(),
         };

@@ -388,7 +388,7 @@ mod tests {
             Address { ip: [127, 0, 0, 1].into(), port: 1, tls: false, path: PANICS.into() };
         let key = PageKey {
             namespace: "ns".into(),
-            pod_uid: "1".to_owned(),
+            pod_uid: "1".into(),
             address,
             access: Arc::new(Access::default()),
         };

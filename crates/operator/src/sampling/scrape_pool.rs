@@ -149,7 +149,7 @@ mod tests {
             }
         });
         let address = Address { ip: [127, 0, 0, 1].into(), port, tls: false, path: "/m".into() };
-        let (namespace, pod_uid) = ("ns".into(), "1".to_owned());
+        let (namespace, pod_uid) = ("ns".into(), "1".into());
         (PageKey { namespace, pod_uid, address, access: Arc::default() }, reads)
     }
 

@@ -134,7 +134,7 @@ mod tests {
             Address { ip: [10, 0, 0, 7].into(), port: number, tls: false, path: "/".into() };
         let key = PageKey {
             namespace: "ns".into(),
-            pod_uid: number.to_string(),
+            pod_uid: number.to_string().into(),
             address,
             access: Arc::default(),
         };
@@ -146,7 +146,7 @@ mod tests {
     }
 
     fn next(queue: &ScrapeQueue) -> Option<(Instant, String)> {
-        queue.first().map(|(at, page)| (at, page.key.pod_uid.clone()))
+        queue.first().map(|(at, page)| (at, page.key.pod_uid.to_string()))
     }
 
     /// Begins the look at the page that is next. Returns what its task got, and its end.

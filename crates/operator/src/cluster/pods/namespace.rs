@@ -187,7 +187,7 @@ impl Namespace {
 
     /// Returns the latest version of a pod; `None` if it is gone, or another one has its name.
     pub(super) fn version(&self, name: &str, uid: &str) -> Option<&str> {
-        self.kept(name).filter(|kept| kept.pod.uid == uid)?.version.as_deref()
+        self.kept(name).filter(|kept| *kept.pod.uid == *uid)?.version.as_deref()
     }
 
     fn kept(&self, name: &str) -> Option<&KeptPod> {

@@ -153,6 +153,11 @@ fn pods_of_a_template_share_what_it_gives_them() {
     assert!(Arc::ptr_eq(&a["a-0"].labels, &a["a-1"].labels));
     assert!(Arc::ptr_eq(&a["a-0"].ports, &b["b-0"].ports));
     assert_eq!(b["b-0"].labels["app"], "b", "and nothing else");
+    // The key of its page has the UID, and stays as it is when the pod changes.
+    store.apply(Pod { restarts: 1, ..Pod::serving("b-0", "b") });
+    let later = of("app=b");
+    assert_eq!(later["b-0"].restarts, 1);
+    assert!(Arc::ptr_eq(&later["b-0"].uid, &b["b-0"].uid));
 }
 
 /// Selectors are compared with all labels of such a pod, and nothing of it is kept.

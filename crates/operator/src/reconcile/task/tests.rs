@@ -6,6 +6,7 @@ use super::*;
 use crate::{
     Config, context,
     kube_api::stand_in::{Answer, Received, StandIn, until},
+    reconcile::target_state::TargetState,
     status::role_status::RoleStatus,
 };
 
@@ -152,8 +153,8 @@ async fn an_idle_autoscaler_takes_no_memory_for_what_is_rare() {
     let future = size_of_val(&autoscaler.run(receiver));
     for (name, bytes, most) in [
         ("Autoscaler", size_of::<Autoscaler>(), 768),
-        ("Role", size_of::<Role>(), 1),
-        ("TargetState", size_of::<crate::reconcile::target_state::TargetState>(), 1),
+        ("Role", size_of::<Role>(), 896),
+        ("TargetState", size_of::<TargetState>(), 1536),
         ("RoleStatus", size_of::<RoleStatus>(), 128),
         ("TargetConfig", size_of::<TargetConfig>(), 552),
         ("SourceSpec", size_of::<SourceSpec>(), 176),

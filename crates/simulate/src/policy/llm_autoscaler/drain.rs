@@ -36,7 +36,7 @@ impl Drain {
             is_given_up: false,
         };
         let mut memory = DrainMemory::default();
-        memory.workload = Some(workload);
+        memory.workload = Some(Box::new(workload));
         Self {
             is_used: config.drain.is_some(),
             is_measured: config.drain.as_ref().is_some_and(|drain| drain.requests.is_some()),
@@ -47,7 +47,7 @@ impl Drain {
 
     /// Returns the target's own object, if scale-downs drain.
     pub(super) fn workload(&self) -> Option<&Workload> {
-        self.memory.workload.as_ref().filter(|_| self.is_used)
+        self.memory.workload.as_deref().filter(|_| self.is_used)
     }
 
     /// Returns what a scale-down that drains rests on.
