@@ -125,7 +125,8 @@ fn the_object_and_else_the_kind_define_the_order_of_removal() {
         (target("example.org/v1", "Other"), Some(workload(costs, false)), Some(Removal::Marked)),
     ];
     for (target, workload, expected) in table {
-        let memory = DrainMemory { workload: workload.clone(), ..DrainMemory::default() };
+        let read = workload.clone().map(Box::new);
+        let memory = DrainMemory { workload: read, ..DrainMemory::default() };
         assert_eq!(memory.removal(&target), expected, "{} {workload:?}", target.kind);
     }
 }
@@ -152,7 +153,7 @@ fn candidates_are_the_replicas_that_are_alive() {
 fn ordinals_are_counted_from_the_first_one() {
     let ordinals = |first_ordinal, names: &[&str], order| {
         let workload = Workload { first_ordinal, ..Workload::default() };
-        let memory = DrainMemory { workload: Some(workload), ..DrainMemory::default() };
+        let memory = DrainMemory { workload: Some(Box::new(workload)), ..DrainMemory::default() };
         let replicas = replicas(names.iter().map(|name| gated(name)));
         let found = memory.candidates(order, &replicas, &[], GatePermission::Granted)?;
         Some(found.into_iter().map(|(_, candidate)| candidate.ordinal).collect::<Vec<_>>())

@@ -102,7 +102,7 @@ impl PodState {
         };
         let trouble = Trouble { kind, since: *trouble_since };
         Pod {
-            uid: case.uid.clone().unwrap_or_else(|| case.name.clone()),
+            uid: case.uid.as_ref().unwrap_or(&case.name).as_str().into(),
             namespace: NAMESPACE.to_owned(),
             labels: Arc::new(case.labels.clone()),
             annotations: case.annotations.clone(),

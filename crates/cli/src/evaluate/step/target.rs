@@ -163,7 +163,7 @@ impl Target {
             && workloads::has_modes(&self.config.target)
             && !self.cluster.workload.unreadable
         {
-            self.drain.workload = Some(self.workload());
+            self.drain.workload = Some(Box::new(self.workload()));
         }
         let samples = self.sources.samples(&self.config, &self.replicas.reporting_pods, now.wall);
         let vitals = self.config.vitals.as_deref();
@@ -243,7 +243,7 @@ impl Target {
         }
         let workload = self.workload();
         self.drain.rollouts.observe(&workload, now);
-        self.drain.workload = Some(workload);
+        self.drain.workload = Some(Box::new(workload));
         let samples = self.sources.samples(&self.config, &self.replicas.reporting_pods, now);
         let is_measured = self.config.drain.as_ref().is_some_and(|drain| drain.requests.is_some());
         let requests = requests(&self.replicas, &samples, is_measured, now);
