@@ -187,6 +187,8 @@ impl Autoscaler {
         {
             gone.retire();
         }
+        // There are rarely more than one, and room for more would take as much as the rest.
+        self.roles.reserve_exact(roles.len());
         for parsed in roles {
             let role = match before.iter().position(|old| old.name == parsed.name) {
                 Some(known) => {

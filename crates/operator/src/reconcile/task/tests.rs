@@ -150,6 +150,7 @@ async fn an_idle_autoscaler_takes_no_memory_for_what_is_rare() {
     let context = Arc::new(context(&Config::of_tests(), &api.client, &api.client).unwrap());
     let (_objects, receiver) = latest::channel(object(1, &json!({})));
     let autoscaler = Box::new(Autoscaler::new(context, receiver.get()));
+    assert_eq!(autoscaler.roles.capacity(), 1, "there is no room for roles to come");
     let future = size_of_val(&autoscaler.run(receiver));
     for (name, bytes, most) in [
         ("Autoscaler", size_of::<Autoscaler>(), 768),
