@@ -22,9 +22,8 @@
 //! however many autoscalers read it, and a step follows each tick and fresh samples.
 //!
 //! Invariant: no arithmetic on replicas. `core` decides every number, and the step is one value of
-//! it, the plan; this crate only carries it out.
-//!
-//! `docs/architecture.md` has a table of where an addition belongs.
+//! it, the plan; this crate only carries it out. `docs/architecture.md` has a table of where an
+//! addition belongs.
 
 mod backoff;
 mod clock;

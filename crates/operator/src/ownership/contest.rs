@@ -93,8 +93,8 @@ impl ContestTracker {
         let recent = self.latest.iter().filter(|(_, by)| *by == change.by).count();
         let recent = u32::try_from(recent).unwrap_or(u32::MAX);
         self.ongoing = self.ongoing.take().filter(|contest| contest.lasts(true, now));
-        let is_same = |contest: &&Box<Ongoing>| contest.change.by == change.by;
-        let ongoing = self.ongoing.as_ref().filter(is_same);
+        let is_same = |contest: &&Ongoing| contest.change.by == change.by;
+        let ongoing = self.ongoing.as_deref().filter(is_same);
         let count = ongoing.map_or(recent, |contest| contest.count.saturating_add(1));
         if count >= CONTESTED_COUNT {
             let change = change.clone();

@@ -21,11 +21,6 @@ impl SubscriberId {
     pub(crate) fn number(self) -> u64 {
         self.0
     }
-
-    #[cfg(test)]
-    pub(crate) fn of(number: u64) -> Self {
-        Self(number)
-    }
 }
 
 /// A page or a server, and the state that its sampling shares with the subscribers.

@@ -8,8 +8,6 @@
 
 use std::hash::{DefaultHasher, Hash, Hasher};
 
-use crate::sampling::feed::SubscriberId;
-
 /// The number of groups of one subscriber's pages.
 const GROUPS: f64 = 4.0;
 /// The part of an interval over which the scrapes of a group are spread.
@@ -35,11 +33,12 @@ impl Place {
         f64::from(self.0) / (f64::from(u32::MAX) + 1.0)
     }
 
-    /// Returns the phase among the pages of this subscriber, as a part of an interval, less than 1.
-    pub(crate) fn phase(self, subscriber: SubscriberId) -> f64 {
+    /// Returns the phase among the pages of the subscriber with this number, as a part of an
+    /// interval, less than 1.
+    pub(crate) fn phase(self, subscriber: u64) -> f64 {
         let place = self.fraction() * GROUPS;
         let of_group = place.floor() / GROUPS + place.fract() * SPREAD;
-        (subscriber.number() as f64 * GOLDEN + of_group).fract()
+        (subscriber as f64 * GOLDEN + of_group).fract()
     }
 }
 
@@ -48,7 +47,6 @@ mod tests {
     use super::*;
 
     fn phases(subscriber: u64, pages: u32) -> Vec<f64> {
-        let subscriber = SubscriberId::of(subscriber);
         let mut phases: Vec<_> =
             (0..pages).map(|page| Place::of(&page).phase(subscriber)).collect();
         phases.sort_by(f64::total_cmp);

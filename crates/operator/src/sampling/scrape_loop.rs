@@ -34,8 +34,8 @@ use crate::{
     telemetry::Telemetry,
 };
 
-/// The first scrape of a page is within this time, at a moment of its own, so that the pages of many
-/// new pods are not scraped at once.
+/// The first scrape of a page is within this time, at a moment of its own, so that the pages of
+/// many new pods are not scraped at once.
 const FIRST_WITHIN: Duration = Duration::from_millis(200);
 /// The number of concurrent scrapes in one namespace. Pods that never respond delay the scrapes of
 /// their own namespace only.
@@ -237,7 +237,7 @@ async fn scrape_if_due(context: &ScrapeContext, page: &Page, kept: &mut Kept, ha
         let state = page.state();
         (state.timing().interval, state.oldest_subscriber())
     };
-    let phase = oldest.map_or(0.0, |oldest| page.place.phase(oldest));
+    let phase = oldest.map_or(0.0, |oldest| page.place.phase(oldest.number()));
     schedule.plan_next(interval, Ticks::OnGrid(context.grid, phase), Instant::now());
 }
 
