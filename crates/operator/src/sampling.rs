@@ -28,7 +28,7 @@ mod page_absence;
 mod page_lookup;
 mod page_state;
 pub(crate) mod page_view;
-mod phase;
+pub(crate) mod phase;
 pub(crate) mod prometheus;
 pub(crate) mod providers;
 mod response;

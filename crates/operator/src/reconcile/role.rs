@@ -40,8 +40,8 @@ pub(super) struct Role {
     /// The autoscaler.
     pub(super) object: Arc<LLMAutoscaler>,
     pub(super) config: Arc<TargetConfig>,
-    /// The state of the target, once it has been found. In a box: an allocation of both together
-    /// would be rounded up by more.
+    /// The state of the target, once it has been found. In a box of its own: an allocation of the
+    /// role with it would be rounded up by more.
     pub(super) target: Option<Box<TargetState>>,
     /// The scale of the target as last read, while the target is left to another owner.
     pub(super) refused: Option<Box<ScaleView>>,

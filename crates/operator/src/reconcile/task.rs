@@ -40,9 +40,9 @@ const COALESCE_PER_POD: Duration = Duration::from_micros(200);
 /// ones of a target are gathered for no longer.
 const COALESCE_MAX: Duration = Duration::from_millis(100);
 /// A target of ten pods and more gathers samples for this part of their interval, and a smaller one
-/// for less, in proportion to the pods beside the first. At ten pods there are a third fewer steps
-/// then, each of which looks at all pods. A sample waits for a twenty-fifth of an interval, where a
-/// change of the load waits for half of one to be scraped, on average.
+/// for less, in proportion to the pods beside the first. It is longer than the part over which the
+/// scrapes of a group are spread (`sampling::phase`), so that each group makes one step, which looks
+/// at all pods.
 const COALESCE_PART: u32 = 20;
 /// The number of pods that gather for that long.
 const COALESCE_PODS: u32 = 10;

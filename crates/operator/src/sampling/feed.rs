@@ -10,14 +10,14 @@ use std::{
     },
 };
 
-use crate::{lock::lock, sampling::phase::Place};
+use crate::{lock::lock, sampling::phase::PhaseHash};
 
 /// A subscriber of feeds: one source of one autoscaler. An older one is less.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct SubscriberId(u64);
 
 impl SubscriberId {
-    /// Returns the number of subscribers that are older.
+    /// Returns the number of subscribers that there were before this one.
     pub(crate) fn number(self) -> u64 {
         self.0
     }
@@ -27,8 +27,8 @@ impl SubscriberId {
 pub(crate) struct Feed<K, S: FeedState> {
     /// The page or the server.
     pub(crate) key: K,
-    /// Its place among the feeds of a subscriber.
-    pub(crate) place: Place,
+    /// The hash of its key, by which it has its phase.
+    pub(crate) phase_hash: PhaseHash,
     state: Mutex<S>,
     /// What samples it.
     pub(crate) sampler: S::Sampler,
@@ -175,7 +175,8 @@ fn subscribe<K: Clone + Eq + Hash, S: FeedState>(
     let change = if known.is_some() { Change::Changed } else { Change::Begun };
     let feed = known.unwrap_or_else(|| {
         let (state, sampler) = (Mutex::default(), S::Sampler::default());
-        let feed = Arc::new(Feed { key: key.clone(), place: Place::of(key), state, sampler });
+        let phase_hash = PhaseHash::of(key);
+        let feed = Arc::new(Feed { key: key.clone(), phase_hash, state, sampler });
         feeds.insert(ByKey(feed.clone()));
         feed
     });

@@ -127,6 +127,14 @@ pub(crate) struct ScrapedPage<'a> {
     pub(crate) extracts: &'a [Extract],
 }
 
+impl Page {
+    /// Returns the phase, as a part of an interval: that among the pages of the oldest subscriber.
+    pub(crate) fn phase(&self) -> f64 {
+        let oldest = self.state().subscriptions.first().map(|(subscriber, _)| subscriber.number());
+        oldest.map_or(0.0, |oldest| self.phase_hash.phase(oldest))
+    }
+}
+
 impl FeedState for PageState {
     type Subscription = PageSubscription;
     type Sampler = Scrapes;
@@ -258,11 +266,6 @@ impl PageState {
         let interval = interval.unwrap_or(DEFAULT_INTERVAL);
         let timeout = subscriptions.map(|subscription| subscription.timeout).max();
         Timing { interval, timeout: timeout.unwrap_or(interval) }
-    }
-
-    /// Returns the oldest subscriber, among whose pages this one has its phase.
-    pub(crate) fn oldest_subscriber(&self) -> Option<SubscriberId> {
-        self.subscriptions.first().map(|(subscriber, _)| *subscriber)
     }
 
     /// Records a scrape, and returns the subscribers to wake. Measures that lost their last

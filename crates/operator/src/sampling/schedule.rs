@@ -12,10 +12,9 @@ const RETRY_DIVISOR: u32 = 4;
 const LONGEST_SLOT: Duration = Duration::from_millis(20);
 /// The fewest moments of a grid in an interval, so that a tick is moved by a 500th of it at most.
 const FEWEST_SLOTS: f64 = 256.0;
-
-/// The moments that differ from a phase by less than this part of an interval are at it: a grid
-/// moves them.
-const AT_PHASE: u32 = 64;
+/// A tick that comes this part of an interval before its phase, or less, is at it: a grid moves it
+/// by less than that.
+const AT_PHASE_DIVISOR: u32 = 64;
 
 /// A schedule with a tick every interval, at a phase of its own, however long a read takes. Missed
 /// ticks are skipped.
@@ -40,8 +39,7 @@ pub(crate) struct Grid {
     origin: Instant,
 }
 
-/// The moments of the ticks that follow the first one. A phase is a part of an interval, less than
-/// 1.
+/// The moments of the ticks that follow the first one. A phase is a part of an interval.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ticks {
     /// The second follows the first after the phase, and the others at the interval.
@@ -128,7 +126,7 @@ impl Grid {
         let since = tick.saturating_duration_since(self.origin).as_nanos();
         let over = (since + length - phase % length) % length;
         let wait = Duration::from_nanos((length - over) as u64);
-        let is_at_phase = wait <= interval / AT_PHASE;
+        let is_at_phase = wait <= interval / AT_PHASE_DIVISOR;
         tick + wait + if is_at_phase { interval } else { Duration::ZERO }
     }
 
@@ -211,6 +209,25 @@ mod tests {
             assert_eq!(schedule.next(), planned, "{micros} µs");
             schedule.plan_next(interval, ticks, planned);
             assert_eq!(schedule.next(), planned + interval, "{micros} µs");
+        }
+    }
+
+    /// A tick that the grid has moved before its phase is not read again at it.
+    #[test]
+    fn ticks_at_any_phase_come_once_an_interval() {
+        let (origin, interval) = (Instant::now(), Duration::from_nanos(1_234_567_891));
+        for phase in [0.0, 0.001, 0.123_456, 0.5, 0.617, 0.999_9] {
+            let mut schedule = Schedule::new(origin + interval / 3);
+            let mut before = None;
+            for tick in 0..500 {
+                let now = schedule.next();
+                if let Some(before) = before.replace(now).filter(|_| tick > 1) {
+                    let gap = (now - before).abs_diff(interval);
+                    assert!(gap < Duration::from_millis(10), "{phase}, {tick}: off by {gap:?}");
+                }
+                schedule.record_read(true);
+                schedule.plan_next(interval, Ticks::OnGrid(Grid::new(origin), phase), now);
+            }
         }
     }
 

@@ -139,7 +139,7 @@ impl ScrapeContext {
                 context.supervisor.repeat(NAME, start, |_| {}).await;
             });
         });
-        self.queue.begin(page, Instant::now() + FIRST_WITHIN.mul_f64(page.place.fraction()));
+        self.queue.begin(page, Instant::now() + FIRST_WITHIN.mul_f64(page.phase_hash.fraction()));
     }
 
     /// Takes note that the subscriptions of a page have changed, or that a scrape at once was asked
@@ -233,12 +233,8 @@ async fn scrape_if_due(context: &ScrapeContext, page: &Page, kept: &mut Kept, ha
         drop(turn);
         schedule.record_read(ok);
     }
-    let (interval, oldest) = {
-        let state = page.state();
-        (state.timing().interval, state.oldest_subscriber())
-    };
-    let phase = oldest.map_or(0.0, |oldest| page.place.phase(oldest.number()));
-    schedule.plan_next(interval, Ticks::OnGrid(context.grid, phase), Instant::now());
+    let interval = page.state().timing().interval;
+    schedule.plan_next(interval, Ticks::OnGrid(context.grid, page.phase()), Instant::now());
 }
 
 /// Scrapes one page once, in its turn, and wakes its subscribers. Returns true if it is valid.

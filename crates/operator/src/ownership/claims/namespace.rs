@@ -13,8 +13,8 @@ use super::claim::{Claim, Claimant, Ownership};
 /// The claims of one namespace.
 ///
 /// While ten thousand autoscalers begin, most of them wait for older ones of their namespaces. So
-/// that this does not take the square of their number, a change wakes only those that may have
-/// another answer now.
+/// that each claim does not wake them all, a change wakes only those that may have another answer
+/// now.
 #[derive(Debug, Default)]
 pub(super) struct NamespaceClaims {
     pub(super) claims: BTreeMap<Arc<Claimant>, Claim>,
@@ -76,8 +76,11 @@ impl NamespaceClaims {
     /// Wakes those that wait for a target that an older claimant claims now.
     fn wake_younger_of_target(&self, claimant: &Claimant) {
         let Some(Claim::Target { uid, .. }) = self.claims.get(claimant) else { return };
-        let younger = self.claims.range::<Claimant, _>((Excluded(claimant), Unbounded));
-        younger.filter(|(_, claim)| claim.is_of(uid)).for_each(|(younger, _)| self.wake(younger));
+        let younger = self.waiting.range::<Claimant, _>((Excluded(claimant), Unbounded));
+        let is_of_target =
+            |younger: &Claimant| self.claims.get(younger).is_some_and(|claim| claim.is_of(uid));
+        let concerned = younger.filter(|(younger, _)| is_of_target(younger));
+        concerned.for_each(|(_, waiting)| waiting.changed.notify_waiters());
     }
 
     /// Wakes those that no claimant that searches precedes any more. `before` was the oldest that

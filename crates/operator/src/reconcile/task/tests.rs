@@ -7,6 +7,7 @@ use crate::{
     Config, context,
     kube_api::stand_in::{Answer, Received, StandIn, until},
     reconcile::target_state::TargetState,
+    sampling::phase,
     status::role_status::RoleStatus,
 };
 
@@ -66,6 +67,16 @@ fn samples_are_gathered_for_a_part_of_the_interval() {
     ] {
         let window = coalesce_window(pods, Duration::from_millis(interval));
         assert_eq!(window.as_millis(), expected, "{pods} pods, {interval} ms");
+    }
+}
+
+/// A group of a target's pages makes one step.
+#[test]
+fn ten_pods_gather_samples_for_as_long_as_a_group_is_scraped() {
+    for seconds in [1, 2, 5, 15, 32] {
+        let interval = Duration::from_secs(seconds);
+        let window = coalesce_window(10, interval);
+        assert!(window >= interval.mul_f64(phase::SPREAD), "{seconds} s: {window:?}");
     }
 }
 

@@ -64,3 +64,32 @@ fn a_page_takes_no_memory_for_what_is_rare() {
         assert!(bytes <= most, "{name}: {bytes} bytes");
     }
 }
+
+#[test]
+fn a_page_has_its_phase_among_those_of_its_oldest_subscriber() {
+    let registry = FeedRegistry::<PageKey, PageState>::default();
+    let numbers = [registry.new_subscriber(), registry.new_subscriber()];
+    let subscribe = |subscriber, pod: &str| {
+        let address = Address { ip: [10, 0, 0, 1].into(), port: 1, tls: false, path: "/".into() };
+        let key = PageKey {
+            namespace: "ns".into(),
+            pod_uid: pod.into(),
+            address,
+            access: Arc::default(),
+        };
+        let (second, measures) = (Duration::from_secs(1), [].into());
+        let (interval, timeout, wake) = (second, second, Arc::default());
+        let subscription = PageSubscription { interval, timeout, measures, wake };
+        registry.subscribe(subscriber, &key, subscription, |_, _| {})
+    };
+    let phase = |page: &Page, subscriber| page.phase_hash.phase(subscriber);
+    for pod in ["a", "b"] {
+        let page = subscribe(numbers[1], pod);
+        assert_eq!(page.phase(), phase(&page, 1), "{pod}");
+        subscribe(numbers[0], pod);
+        assert_eq!(page.phase(), phase(&page, 0), "{pod}: an older one has come");
+        registry.unsubscribe(numbers[0], &page.key, |_| {});
+        assert_eq!(page.phase(), phase(&page, 1), "{pod}: and gone");
+        assert_ne!(phase(&page, 0), phase(&page, 1));
+    }
+}
