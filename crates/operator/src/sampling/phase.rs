@@ -51,7 +51,7 @@ mod tests {
 
     fn phases(subscriber: u64, pages: u32) -> Vec<f64> {
         let mut phases: Vec<_> =
-            (0..pages).map(|page| PhaseHash::of(&page).phase(subscriber)).collect();
+            (0..pages).map(|page| PhaseHash::of(&(subscriber, page)).phase(subscriber)).collect();
         phases.sort_by(f64::total_cmp);
         phases
     }
