@@ -41,8 +41,8 @@ const COALESCE_PER_POD: Duration = Duration::from_micros(200);
 const COALESCE_MAX: Duration = Duration::from_millis(100);
 /// A target of ten pods and more gathers samples for this part of their interval, and a smaller one
 /// for less, in proportion to the pods beside the first. It is longer than the part over which the
-/// scrapes of a group are spread (`sampling::phase`), so that each group makes one step, which looks
-/// at all pods.
+/// scrapes of a group are spread (`sampling::phase`), so that each group makes one step, which
+/// looks at all pods.
 const COALESCE_PART: u32 = 20;
 /// The number of pods that gather for that long.
 const COALESCE_PODS: u32 = 10;
