@@ -19,6 +19,10 @@ use crate::sampling::{
 
 /// The time after a scrape's timeout in which its result is still awaited.
 const MARGIN: Duration = Duration::from_secs(1);
+/// The time after a scrape's timeout in which the result of the first one is still awaited. At a
+/// start with ten thousand autoscalers it waits for its turn for longer than a timeout, and a
+/// sample that is due is no failure.
+const FIRST_MARGIN: Duration = Duration::from_secs(30);
 
 /// A lookup of samples on one page.
 pub(super) struct PageLookup<'a> {
@@ -44,7 +48,9 @@ impl PageLookup<'_> {
                     "others read so many different series of this page that no more are taken",
                 )),
                 // The first scrape is still awaited.
-                None if !state.has_tried(measure) && self.subscribed_for() < self.patience() => {
+                None if !state.has_tried(measure)
+                    && self.subscribed_for() < self.first_within() =>
+                {
                     Lookup::Pending { error: None }
                 }
                 None => Lookup::Missing(self.no_sample()),
@@ -54,7 +60,7 @@ impl PageLookup<'_> {
             .then(|| state.error().map_or_else(|| self.no_sample(), ToString::to_string));
         if track.is_pending() {
             // A rate needs two scrapes.
-            if self.subscribed_for() < self.patience() + 2 * self.config.interval {
+            if age < self.patience() + 2 * self.config.interval {
                 return Lookup::Pending { error: failed };
             }
             let reason = failed.unwrap_or_else(|| self.text("only one sample so far"));
@@ -91,9 +97,14 @@ impl PageLookup<'_> {
         self.config.interval * STALE_INTERVALS + self.config.timeout
     }
 
-    /// Returns the time for which the first scrape is awaited.
+    /// Returns the time for which the result of a scrape is awaited.
     fn patience(&self) -> Duration {
         self.config.timeout + MARGIN
+    }
+
+    /// Returns the time for which the result of the first scrape is awaited.
+    fn first_within(&self) -> Duration {
+        self.config.timeout + FIRST_MARGIN
     }
 
     fn no_sample(&self) -> String {

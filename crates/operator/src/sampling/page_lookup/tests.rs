@@ -137,8 +137,8 @@ fn a_gauge_is_pending_then_sampled_then_stale() {
     let page = |at| (at, Ok(WAITING));
     let timed_out = format!("{URL}: timed out after 1 s");
     for (name, scrapes, now, expected) in [
-        ("the first scrape is awaited", vec![], 1900, "pending".to_owned()),
-        ("for its timeout and 1 s", vec![], 2000, format!("missing: {URL}: no sample yet")),
+        ("the first scrape is awaited", vec![], 30_900, "pending".to_owned()),
+        ("for its timeout and 30 s", vec![], 31_000, format!("missing: {URL}: no sample yet")),
         ("a failed first scrape", vec![(100, timeout())], 200, format!("missing: {timed_out}")),
         ("a sample", vec![page(100)], 300, "3 after 200 ms".to_owned()),
         (
@@ -279,6 +279,12 @@ fn a_rate_is_pending_then_young_then_certain() {
     let timeout = (1000, Err(FetchProblem::Timeout(Duration::from_secs(1))));
     for (name, scrapes, now, expected) in [
         ("one sample", vec![page(0)], 900, "pending".to_owned()),
+        (
+            "a late first sample",
+            vec![(20_000, Ok(requests[0].as_str()))],
+            20_100,
+            "pending".to_owned(),
+        ),
         (
             "an error instead of the second",
             vec![page(0), timeout.clone()],
