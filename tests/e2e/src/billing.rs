@@ -15,12 +15,16 @@ const RECORDED: Duration = Duration::from_mins(1);
 const EACH: f64 = 1.0;
 /// The part of the sum that is allowed as the difference.
 const SHARE: f64 = 0.005;
+/// The difference that is allowed for each pod of a short time, in seconds: the operator and this
+/// watch are told of it at moments of their own.
+const EACH_LATE: f64 = 0.1;
 
 /// Compares the bill that `llm-autoscaler bill` prints with the times of the pods of each target,
 /// by the target's name in the status. Returns the sums as a text.
 ///
 /// # Errors
-/// The difference of a target is more than a second for each of its pods, or 0.5 % of the sum.
+/// The difference of a target is more than a second for each of its pods, or more than both 0.5 %
+/// of the sum and a tenth of a second for each.
 pub async fn adds_up(
     stage: &Stage,
     autoscaler: &str,
@@ -51,7 +55,9 @@ pub async fn adds_up(
         let (since, until) = (moment("since")?, moment("until")?);
         let billed = target["replicaSeconds"].as_f64().context("no sum")?;
         let (seen, pods) = (times.seconds(since, until), times.count(since, until));
-        let (difference, allowed) = (billed - seen, (EACH * pods as f64).min(SHARE * seen));
+        let pods = pods as f64;
+        let share = (SHARE * seen).max(EACH_LATE * pods);
+        let (difference, allowed) = (billed - seen, share.min(EACH * pods));
         let _ = write!(
             text,
             "\n    {name}: {billed:.1} s billed, {seen:.1} s seen of {pods} pods: {difference:+.2} s \
