@@ -19,7 +19,7 @@ pub use metric::{MetricDescription, MetricFailure, ObjectDescription};
 pub use selector::{SelectorProblem, selector_text};
 pub use slo::{promised_size, short};
 pub use step::{Step, limit_reason, stabilization_reason};
-pub use write::{Written, failed_get_scale, failed_get_scale_error, got_scale};
+pub use write::{Written, failed_get_scale, failed_get_scale_error, got_scale, scaled_to_zero};
 
 use crate::conditions::Reason;
 

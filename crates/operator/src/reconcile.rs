@@ -13,6 +13,7 @@ pub(crate) mod context;
 pub(crate) mod controller;
 mod decision_label;
 mod decision_log;
+mod earlier_call;
 mod execute;
 mod intake;
 mod listed_autoscaler;

@@ -32,6 +32,7 @@ pub fn all() -> Vec<Scenario> {
         manifests::pod_monitor_needs_its_crd,
         zero::to_zero_and_back_by_a_query,
         zero::to_zero_and_back_by_a_call,
+        zero::back_from_a_zero_that_no_status_tells,
         zero::to_zero_and_back_by_arrivals_at_a_gateway,
         targets::any_kind_with_a_scale_subresource,
         targets::kind_without_a_scale_subresource,

@@ -38,6 +38,17 @@ pub fn failed_get_scale_error(reference: &str, error: &str) -> String {
     format!("failed to query scale subresource for {reference}: {error}")
 }
 
+/// Returns the condition that tells whether the latest write was one to zero.
+pub fn scaled_to_zero(to_zero: bool) -> ConditionUpdate {
+    if to_zero {
+        let message = "the HPA controller scaled the workload to zero";
+        ConditionUpdate::yes(ConditionType::ScaledToZero, Reason::ScaledToZero, message)
+    } else {
+        let message = "the HPA controller did not scale the workload to zero";
+        ConditionUpdate::no(ConditionType::ScaledToZero, Reason::NotScaledToZero, message)
+    }
+}
+
 impl Step<'_> {
     /// Returns the texts after an attempt to write `replicas` to the scale.
     ///
@@ -80,12 +91,7 @@ impl Step<'_> {
 
     fn scaled_to_zero(&self, replicas: i32) -> ConditionUpdate {
         let to_zero = self.decision.current > 0 && replicas == 0;
-        if to_zero && self.policy.min_replicas == 0 && self.policy.can_leave_zero() {
-            let message = "the HPA controller scaled the workload to zero";
-            ConditionUpdate::yes(ConditionType::ScaledToZero, Reason::ScaledToZero, message)
-        } else {
-            let message = "the HPA controller did not scale the workload to zero";
-            ConditionUpdate::no(ConditionType::ScaledToZero, Reason::NotScaledToZero, message)
-        }
+        let may_be_zero = self.policy.min_replicas == 0 && self.policy.can_leave_zero();
+        scaled_to_zero(to_zero && may_be_zero)
     }
 }

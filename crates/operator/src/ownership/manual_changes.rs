@@ -125,6 +125,17 @@ impl SizeTracker {
         self.attempted = None;
     }
 
+    /// Returns whether the operator has written this size, and no one has changed it since.
+    pub(crate) fn is_own(&self, size: i32) -> bool {
+        self.known == Some(size) && self.own_write.is_some()
+    }
+
+    /// Returns the time of the latest change by another writer that is known.
+    pub(crate) fn changed_at(&self) -> Option<DateTime<Utc>> {
+        let recorded = self.repeated.records().iter().flat_map(|record| &record.times);
+        recorded.copied().chain(self.change.as_ref().map(|change| change.at)).max()
+    }
+
     /// Records a write without an answer, which may have been carried out.
     pub(crate) fn record_attempt(&mut self, size: i32) {
         self.attempted = Some(size);
@@ -193,10 +204,13 @@ mod tests {
         assert_eq!(read(&mut sizes, 1, "kubectl", 4), None);
         // A write without an answer, observed by the next read, or by a later one.
         sizes.record_attempt(4);
+        assert!(!sizes.is_own(1) && sizes.changed_at() == Some(at(3)));
         assert_eq!(read(&mut sizes, 4, "kubectl", 5), None);
+        assert!(sizes.is_own(4), "it was carried out");
         sizes.record_attempt(5);
         assert_eq!(read(&mut sizes, 4, "kubectl", 6), None);
         assert_eq!(read(&mut sizes, 5, managers::SCALE, 7), Some(Attribution::Ours));
+        assert!(sizes.is_own(5) && !sizes.is_own(4));
     }
 
     #[test]

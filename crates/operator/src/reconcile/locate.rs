@@ -1,11 +1,10 @@
 //! Finds the target of a role: its scale is read, the target is claimed, and a size that something
 //! else has set is noticed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use std::time::Duration;
-
-use llm_autoscaler_api::{TargetStatus, memory::Remembered, messages, selector};
+use chrono::{DateTime, Utc};
+use llm_autoscaler_api::{TargetStatus, managers, memory::Remembered, messages, selector};
 use llm_autoscaler_core::Now;
 use tracing::info;
 
@@ -17,9 +16,10 @@ use crate::{
         size_change::SizeChange,
     },
     reconcile::{
+        earlier_call::last_wake_time,
         role::Role,
         step::StepFailed,
-        target_state::{Beginning, TargetState, last_wake_time},
+        target_state::{Beginning, TargetState},
     },
     scale::{
         error::TargetError,
@@ -79,6 +79,7 @@ impl Role {
                     config: &self.config,
                     remembered,
                     woken: last_wake_time(&self.object),
+                    scaled: self.status.last_scale_time.max(self.sizes.changed_at()),
                 };
                 *target = Some(Box::new(TargetState::new(beginning, view, target.take(), now)));
             }
@@ -214,15 +215,24 @@ impl Role {
     /// Finds out what has changed the size, if anything has since it was last read or written.
     async fn observe_size(&mut self, view: &ScaleView, remembered: Option<&Remembered>, now: Now) {
         let current = view.scale.current;
-        if self.sizes.uid != view.uid {
+        let is_restored = self.sizes.uid != view.uid;
+        if is_restored {
             self.sizes = SizeTracker::restored(&view.uid, remembered);
         }
+        let was_own = self.sizes.is_own(current);
         if !self.sizes.observe_size(current, now.wall) {
+            if !was_own && self.sizes.is_own(current) {
+                self.record_unreported_write(current, None);
+            }
             return;
         }
-        let author = self.author(view).await;
+        let mut author = self.author(view).await;
+        if is_restored && author.name.is_none() && current == 0 && self.was_idle() {
+            author.name = Some(managers::SCALE.to_owned());
+        }
+        let at = author.at;
         match self.sizes.attribute(current, author, now.wall) {
-            Attribution::Ours => {}
+            Attribution::Ours => self.record_unreported_write(current, at),
             Attribution::Changed(change) => self.record_manual_change(&change),
             Attribution::Contested(change) => {
                 self.record_manual_change(&change);
@@ -235,6 +245,30 @@ impl Role {
                 self.publish(events::size_set_again(note));
             }
         }
+    }
+
+    /// Makes up for the report of a write that was carried out: it had no answer, or the operator
+    /// ended before the status was written. A target at zero would stay there otherwise, as one
+    /// that something else has scaled to zero.
+    fn record_unreported_write(&mut self, size: i32, at: Option<DateTime<Utc>>) {
+        let to_zero = self.config.policy.settings.scale_to_zero;
+        let to_zero = to_zero.then(|| messages::scaled_to_zero(size == 0 && self.may_be_at_zero()));
+        self.status.record_write(at, to_zero, self.object.metadata.generation);
+    }
+
+    /// Returns whether the target may be at zero, from which something brings it back.
+    fn may_be_at_zero(&self) -> bool {
+        let policy = &self.config.policy;
+        policy.min_replicas == 0 && policy.can_leave_zero()
+    }
+
+    /// Returns whether the target was to go to zero by the latest decision that the status has. A
+    /// zero that was written then is the autoscaler's own: `managedFields` do not tell, because a
+    /// scale of zero replicas has no field that could have an owner.
+    fn was_idle(&self) -> bool {
+        let target = self.status.target.as_deref();
+        let decision = target.and_then(|target| target.decision.as_ref());
+        self.may_be_at_zero() && decision.is_some_and(|decision| decision.raw == 0)
     }
 
     fn record_manual_change(&self, SizeChange { from, to, by, .. }: &SizeChange) {

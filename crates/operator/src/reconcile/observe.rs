@@ -45,6 +45,7 @@ impl Role {
         target.engines.observe(config.vitals.as_deref(), &target.replicas, &samples, now.monotonic);
         let startup_timeout = target.memory.startup_times.startup_timeout();
         target.observe_settling(startup_timeout, now);
+        let woken = target.observe_wake_call(&config, now.monotonic);
         let snapshot = TargetSnapshot {
             config: &config,
             replicas: &target.replicas,
@@ -52,7 +53,7 @@ impl Role {
             scale: target.view.scale,
             selector: target.observed_selector(was_held_out),
             scaled_to_zero,
-            woken: target.is_woken(&config, now.monotonic),
+            woken,
             progress: &target.engines,
             startup_timeout,
             now: now.wall,

@@ -5,8 +5,8 @@ use std::{sync::Arc, time::Duration};
 use chrono::{DateTime, TimeDelta, Utc};
 use kube::core::Selector as PodSelector;
 use llm_autoscaler_api::{
-    Advice, LLMAutoscaler, Port, SourceConfig, TargetConfig, memory::Remembered,
-    messages::SelectorProblem, selector, time,
+    Advice, Port, SourceConfig, TargetConfig, memory::Remembered, messages::SelectorProblem,
+    selector,
 };
 use llm_autoscaler_core::{Mode, Monotonic, Now, Resize, RoleMemory, Selector};
 use llm_autoscaler_observe::{
@@ -21,7 +21,7 @@ use crate::{
     drain::{progress::DrainProgress, workload_reader::WorkloadReader},
     ownership::claims::Overlapping,
     pod_monitor::plan::MonitoredPods,
-    reconcile::billed_step::BilledStep,
+    reconcile::{billed_step::BilledStep, earlier_call::EarlierCall},
     sampling::sources::{Sampling, Sources},
     scale::{error::TargetError, view::ScaleView},
 };
@@ -96,6 +96,8 @@ pub(super) struct Beginning<'a> {
     pub remembered: Option<Remembered>,
     /// The time of the last wake call that the status has.
     pub woken: Option<DateTime<Utc>>,
+    /// The time of the last change of the size that is known, whoever has made it.
+    pub scaled: Option<DateTime<Utc>>,
 }
 
 impl TargetState {
@@ -107,7 +109,7 @@ impl TargetState {
         before: Option<Box<Self>>,
         now: Now,
     ) -> Self {
-        let Beginning { sampling, namespace, fresh, config, remembered, woken } = beginning;
+        let Beginning { sampling, namespace, fresh, config, remembered, woken, scaled } = beginning;
         let selector = match selector::parse(&view.selector) {
             _ if view.selector.is_empty() => Err(SelectorProblem::Missing),
             Ok(selector) => Ok(selector),
@@ -118,6 +120,12 @@ impl TargetState {
         pods.manage_gates(config.mode == Mode::Scale);
         let replicas = Replicas::of(&pods.members(), &config.groupings);
         let before = before.filter(|before| before.view.uid == view.uid);
+        let is_at_zero = config.mode == Mode::Scale && view.scale.current == 0;
+        let call = woken.map(|at| EarlierCall { at, scaled, is_at_zero });
+        let woken = match &before {
+            Some(before) => before.woken,
+            None => call.and_then(|call| call.counts_from(awake(config)?, now)),
+        };
         let (mut memory, engines, promise) = match (before, remembered) {
             (Some(before), _) => (before.memory, before.engines, before.promise),
             (None, Some(remembered)) => {
@@ -151,7 +159,7 @@ impl TargetState {
             starts,
             engines,
             promise,
-            woken: woken.and_then(|at| woken_since(config, at, now)),
+            woken,
             memory,
             decided: false,
             sources,
@@ -336,26 +344,20 @@ impl TargetState {
         self.woken = Some(now);
     }
 
-    /// Returns whether a wake call came within the time after which the target may go to zero.
-    pub(super) fn is_woken(&self, config: &TargetConfig, now: Monotonic) -> bool {
-        self.woken.zip(awake(config)).is_some_and(|(at, after)| now.since(at) < after)
+    /// Returns whether a wake call came within the time after which the target may go to zero, and
+    /// forgets an older one. That time begins with the first decision at the earliest, so that no
+    /// call has ended before it.
+    pub(super) fn observe_wake_call(&mut self, config: &TargetConfig, now: Monotonic) -> bool {
+        if !self.decided {
+            self.woken = self.woken.map(|at| at.max(now));
+        }
+        let counts = |at: &Monotonic| awake(config).is_some_and(|after| now.since(*at) < after);
+        self.woken = self.woken.filter(counts);
+        self.woken.is_some()
     }
-}
-
-/// The time of the last wake call, as the copy of the operator has recorded it that got the call.
-pub(super) fn last_wake_time(object: &LLMAutoscaler) -> Option<DateTime<Utc>> {
-    let time = object.status.as_ref()?.last_wake_time.as_ref()?;
-    Some(time::from_kubernetes(time))
 }
 
 /// The time for which a wake call keeps a target from zero.
 fn awake(config: &TargetConfig) -> Option<Duration> {
     config.policy.to_zero.and_then(|to_zero| to_zero.after.to_std().ok())
-}
-
-/// Returns the moment of a wake call that came before this process served the target, if it counts
-/// still. A moment before the start of the process is taken for the start.
-fn woken_since(config: &TargetConfig, at: DateTime<Utc>, now: Now) -> Option<Monotonic> {
-    let age = (now.wall - at).to_std().unwrap_or_default();
-    (age < awake(config)?).then(|| Monotonic(now.monotonic.0.saturating_sub(age)))
 }

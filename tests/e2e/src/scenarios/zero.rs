@@ -3,6 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use kube::{
+    Resource,
+    api::{Patch, PatchParams},
+};
+use llm_autoscaler_api::{LLMAutoscaler, managers};
 use llm_autoscaler_testbed::{FakePrometheus, Page, http_client, wait};
 use serde_json::json;
 
@@ -50,6 +55,45 @@ pub(super) async fn to_zero_and_back_by_a_query(stage: &Stage) -> Result<()> {
     // The answers that woke it are not forgotten for the older ones of the usual queries.
     stage.stays("a", 3, Duration::from_secs(5)).await?;
     stage.until_condition("a", "ScaledToZero", "False", "NotScaledToZero").await.map(drop)
+}
+
+/// A target that was scaled to zero just before the operator was killed comes back as from any
+/// other zero, although no status tells that it was scaled to zero.
+pub(super) async fn back_from_a_zero_that_no_status_tells(stage: &Stage) -> Result<()> {
+    // The status says within 5 s that the target is idle.
+    const AFTER: u64 = 2 * self::AFTER;
+    let server = FakePrometheus::start().await?;
+    let query = "gateway_queue";
+    server.set(query, &[], 4.0);
+    stage.engine("a", 1).await?;
+    let spec = json!({
+        "minReplicas": 0, "scaleToZero": {"afterSeconds": AFTER},
+        "metrics": [{
+            "name": "gateway",
+            "query": query,
+            "target": {"type": "AverageValue", "averageValue": "5"},
+        }],
+        "sources": [{"prometheus": {"url": server.url(), "intervalSeconds": 1}}],
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+    });
+    stage.autoscaler("a", spec).await?;
+    stage.until_condition("a", "ScalingActive", "True", "ValidMetricFound").await?;
+    server.set(query, &[], 0.0);
+    stage.until_condition("a", "ScalingLimited", "True", "NotIdleYet").await?;
+    let awake = stage.status("a").await?;
+    stage.until_replicas("a", 0, SOON).await?;
+    stage.until_condition("a", "ScaledToZero", "True", "ScaledToZero").await?;
+    stage.operator.kill();
+    // As the operator has written it, so that no one else has a part in it.
+    let (api_version, kind) = (LLMAutoscaler::api_version(&()), LLMAutoscaler::kind(&()));
+    let patch = json!({"apiVersion": api_version, "kind": kind, "status": awake});
+    let params = PatchParams::apply(managers::STATUS).force();
+    stage.api::<LLMAutoscaler>().patch_status("a", &params, &Patch::Apply(patch)).await?;
+    stage.operator.start()?;
+    stage.until_condition("a", "ScaledToZero", "True", "ScaledToZero").await?;
+    stage.stays("a", 0, Duration::from_secs(2)).await?;
+    server.set(query, &[], 11.0);
+    stage.until_replicas("a", 3, SOON).await
 }
 
 /// The counters of a gateway bring the last replica back, although the gateway refuses each request

@@ -149,12 +149,12 @@ pub(crate) async fn window_is_kept(stage: &Stage) -> Result<String> {
 }
 
 /// A wake call that reaches the copy that stands by wakes the target, and so does one that comes
-/// while nobody serves.
+/// while no copy serves, although that lasts longer than a call keeps the target from zero.
 pub(crate) async fn call_to_the_copy_that_stands_by(stage: &Stage) -> Result<String> {
     stage.engine("a", 1).await?;
     stage.waiting("a", 0);
     let mut spec = without_window();
-    (spec["minReplicas"], spec["scaleToZero"]) = (json!(0), json!({"afterSeconds": 6}));
+    (spec["minReplicas"], spec["scaleToZero"]) = (json!(0), json!({"afterSeconds": 3}));
     stage.autoscaler("a", spec).await?;
     let copies = Copies::start(stage, LEASE).await?;
     stage.until_replicas("a", 0, SOON).await?;
