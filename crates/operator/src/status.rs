@@ -17,6 +17,7 @@
 pub(crate) mod assemble;
 pub(crate) mod event_queue;
 pub(crate) mod events;
+mod own_zero;
 pub(crate) mod refusal;
 pub(crate) mod report;
 pub(crate) mod role_status;

@@ -10,6 +10,35 @@ use llm_autoscaler_core::{Monotonic, Now};
 /// with the longest Lease.
 const UNANSWERED_FOR: Duration = Duration::from_mins(15);
 
+/// A wake call that counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct WakeCall {
+    /// The time at which it came.
+    came: Monotonic,
+    /// The time from which it keeps the target from zero.
+    counts_from: Monotonic,
+}
+
+impl WakeCall {
+    /// Returns a call that comes now.
+    pub(super) fn new(now: Monotonic) -> Self {
+        Self { came: now, counts_from: now }
+    }
+
+    /// Returns the call as it is now; `None` if it has kept the target from zero for long enough.
+    /// It begins to do so when it has its answer, which is a replica.
+    pub(super) fn observe(
+        self,
+        is_answered: bool,
+        awake: Duration,
+        now: Monotonic,
+    ) -> Option<Self> {
+        let waits = !is_answered && now.since(self.came) < UNANSWERED_FOR;
+        let call = if waits { Self { counts_from: now, ..self } } else { self };
+        (now.since(call.counts_from) < awake).then_some(call)
+    }
+}
+
 /// A wake call that came before this process served the target.
 pub(super) struct EarlierCall {
     /// Its time, as the status has it.
@@ -21,17 +50,18 @@ pub(super) struct EarlierCall {
 }
 
 impl EarlierCall {
-    /// Returns the moment from which the call keeps the target from zero; `None` if it does not any
-    /// more. A moment before the start of the process is taken for the start.
-    pub(super) fn counts_from(&self, awake: Duration, now: Now) -> Option<Monotonic> {
+    /// Returns the call, if it counts still. A moment before the start of the process is taken for
+    /// the start.
+    pub(super) fn resume(&self, awake: Duration, now: Now) -> Option<WakeCall> {
         let age = (now.wall - self.at).to_std().unwrap_or_default();
+        let came = Monotonic(now.monotonic.0.saturating_sub(age));
         // A call that comes while the target is at zero is answered by a replica, unless the copy
         // in charge was paused or dead. Both times are those of the status, in seconds.
         let is_unanswered = self.is_at_zero && self.scaled.is_none_or(|scaled| self.at >= scaled);
         if is_unanswered && age < UNANSWERED_FOR {
-            return Some(now.monotonic);
+            return Some(WakeCall { came, counts_from: now.monotonic });
         }
-        (age < awake).then(|| Monotonic(now.monotonic.0.saturating_sub(age)))
+        (age < awake).then_some(WakeCall { came, counts_from: came })
     }
 }
 
@@ -54,7 +84,7 @@ mod tests {
         let counts_from = |called, scaled: Option<u64>, is_at_zero| {
             let scaled = scaled.map(before);
             let call = EarlierCall { at: before(called), scaled, is_at_zero };
-            call.counts_from(AWAKE, now).map(|from| from.0.as_secs())
+            call.resume(AWAKE, now).map(|call| call.counts_from.0.as_secs())
         };
         let cases = [
             ("answered, and counts still", 5, Some(4), false, Some(495)),
@@ -71,5 +101,22 @@ mod tests {
         for (case, called, scaled, is_at_zero, expected) in cases {
             assert_eq!(counts_from(called, scaled, is_at_zero), expected, "{case}");
         }
+    }
+    #[test]
+    fn a_call_keeps_the_target_from_zero_from_its_answer_on() {
+        let at = |second| Monotonic(Duration::from_secs(second));
+        let awake = Duration::from_secs(6);
+        let counts = |answered: u64, until: u64| {
+            let mut call = Some(WakeCall::new(at(100)));
+            for second in 100..=until {
+                call = call.and_then(|it| it.observe(second >= answered, awake, at(second)));
+            }
+            call.is_some()
+        };
+        for (answered, last) in [(100, 105), (102, 106), (161, 165), (999, 1003)] {
+            let found = (counts(answered, last), counts(answered, last + 1));
+            assert_eq!(found, (true, false), "answered at {answered} s");
+        }
+        assert!(counts(2000, 1004) && !counts(2000, 1005), "without an answer it ends too");
     }
 }

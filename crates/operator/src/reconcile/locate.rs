@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 
 use chrono::{DateTime, Utc};
 use llm_autoscaler_api::{TargetStatus, managers, memory::Remembered, messages, selector};
-use llm_autoscaler_core::Now;
+use llm_autoscaler_core::{Now, Profile};
 use tracing::info;
 
 use crate::{
@@ -215,22 +215,24 @@ impl Role {
     /// Finds out what has changed the size, if anything has since it was last read or written.
     async fn observe_size(&mut self, view: &ScaleView, remembered: Option<&Remembered>, now: Now) {
         let current = view.scale.current;
-        let is_restored = self.sizes.uid != view.uid;
-        if is_restored {
+        let is_first = self.sizes.uid.is_empty();
+        if self.sizes.uid != view.uid {
             self.sizes = SizeTracker::restored(&view.uid, remembered);
         }
         let was_own = self.sizes.is_own(current);
         if !self.sizes.observe_size(current, now.wall) {
             if !was_own && self.sizes.is_own(current) {
-                self.record_unreported_write(current, None);
+                self.record_unreported_write(current, Some(now.wall));
             }
             return;
         }
-        let mut author = self.author(view).await;
-        if is_restored && author.name.is_none() && current == 0 && self.was_idle() {
+        let author = self.author(view).await;
+        let has_none = author.as_ref().is_some_and(|author| author.name.is_none());
+        let mut author = author.unwrap_or_default();
+        if is_first && has_none && current == 0 && self.was_going_to_zero() {
             author.name = Some(managers::SCALE.to_owned());
         }
-        let at = author.at;
+        let at = author.at.map(|at| at.min(now.wall));
         match self.sizes.attribute(current, author, now.wall) {
             Attribution::Ours => self.record_unreported_write(current, at),
             Attribution::Changed(change) => self.record_manual_change(&change),
@@ -247,9 +249,7 @@ impl Role {
         }
     }
 
-    /// Makes up for the report of a write that was carried out: it had no answer, or the operator
-    /// ended before the status was written. A target at zero would stay there otherwise, as one
-    /// that something else has scaled to zero.
+    /// Makes up for the report of a write that was carried out.
     fn record_unreported_write(&mut self, size: i32, at: Option<DateTime<Utc>>) {
         let to_zero = self.config.policy.settings.scale_to_zero;
         let to_zero = to_zero.then(|| messages::scaled_to_zero(size == 0 && self.may_be_at_zero()));
@@ -262,13 +262,14 @@ impl Role {
         policy.min_replicas == 0 && policy.can_leave_zero()
     }
 
-    /// Returns whether the target was to go to zero by the latest decision that the status has. A
-    /// zero that was written then is the autoscaler's own: `managedFields` do not tell, because a
-    /// scale of zero replicas has no field that could have an owner.
-    fn was_idle(&self) -> bool {
-        let target = self.status.target.as_deref();
-        let decision = target.and_then(|target| target.decision.as_ref());
-        self.may_be_at_zero() && decision.is_some_and(|decision| decision.raw == 0)
+    /// Returns whether this autoscaler was about to scale the target to zero, by the status of
+    /// before its start. A zero without a writer is its own then: `managedFields` do not tell,
+    /// because a scale of zero replicas has no field that could have an owner.
+    fn was_going_to_zero(&self) -> bool {
+        self.context.profile == Profile::Default
+            && self.may_be_at_zero()
+            && !self.object.is_paused()
+            && self.status.was_going_to_zero()
     }
 
     fn record_manual_change(&self, SizeChange { from, to, by, .. }: &SizeChange) {
@@ -276,15 +277,15 @@ impl Role {
         self.context.telemetry.record_manual_change();
     }
 
-    /// The writer of the size; unknown where the target's metadata cannot be read, which is no
+    /// The writer of the size; `None` where the target's metadata cannot be read, which is no
     /// obstacle.
-    async fn author(&self, view: &ScaleView) -> Author {
+    async fn author(&self, view: &ScaleView) -> Option<Author> {
         let target = &self.config.target;
         match self.context.scales.get_metadata(&self.namespace(), target, view).await {
-            Ok(found) => metadata::author(&found, target.role.as_deref(), &view.location),
+            Ok(found) => Some(metadata::author(&found, target.role.as_deref(), &view.location)),
             Err(error) => {
                 self.context.scales.log_refusal(&self.namespace(), &target.name, &error);
-                Author::default()
+                None
             }
         }
     }

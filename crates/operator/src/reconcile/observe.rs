@@ -75,7 +75,7 @@ impl Role {
         // A source that was found to be needed is scraped or queried from now on.
         target.sources.renew(&observed.usable.findings.needed_sources, now.monotonic);
         target.sources.update_subscriptions(&target.replicas.reporting_pods, now.monotonic);
-        if observed.usable.findings.warming_up && !target.decided {
+        if observed.usable.findings.warming_up && target.awaits_samples(&config) {
             target.memory.await_samples();
             return None;
         }

@@ -21,7 +21,10 @@ use crate::{
     drain::{progress::DrainProgress, workload_reader::WorkloadReader},
     ownership::claims::Overlapping,
     pod_monitor::plan::MonitoredPods,
-    reconcile::{billed_step::BilledStep, earlier_call::EarlierCall},
+    reconcile::{
+        billed_step::BilledStep,
+        earlier_call::{EarlierCall, WakeCall},
+    },
     sampling::sources::{Sampling, Sources},
     scale::{error::TargetError, view::ScaleView},
 };
@@ -50,7 +53,7 @@ pub(super) struct TargetState {
     /// The promise of the spec, and what has been learned for it.
     pub promise: PromiseTracker,
     /// The time of the last wake call.
-    woken: Option<Monotonic>,
+    woken: Option<WakeCall>,
     /// The memory from step to step.
     pub memory: RoleMemory,
     /// The latest step that was billed by this process.
@@ -124,7 +127,7 @@ impl TargetState {
         let call = woken.map(|at| EarlierCall { at, scaled, is_at_zero });
         let woken = match &before {
             Some(before) => before.woken,
-            None => call.and_then(|call| call.counts_from(awake(config)?, now)),
+            None => call.and_then(|call| call.resume(awake(config)?, now)),
         };
         let (mut memory, engines, promise) = match (before, remembered) {
             (Some(before), _) => (before.memory, before.engines, before.promise),
@@ -341,19 +344,27 @@ impl TargetState {
 
     /// Records a wake call.
     pub(super) fn wake(&mut self, now: Monotonic) {
-        self.woken = Some(now);
+        self.woken = Some(WakeCall::new(now));
     }
 
-    /// Returns whether a wake call came within the time after which the target may go to zero, and
-    /// forgets an older one. That time begins with the first decision at the earliest, so that no
-    /// call has ended before it.
+    /// Returns whether a wake call keeps the target from zero, and forgets one that does not any
+    /// more.
     pub(super) fn observe_wake_call(&mut self, config: &TargetConfig, now: Monotonic) -> bool {
-        if !self.decided {
-            self.woken = self.woken.map(|at| at.max(now));
-        }
-        let counts = |at: &Monotonic| awake(config).is_some_and(|after| now.since(*at) < after);
-        self.woken = self.woken.filter(counts);
+        let is_answered = self.decided && !self.is_at_zero(config);
+        let call = self.woken.zip(awake(config));
+        self.woken = call.and_then(|(call, after)| call.observe(is_answered, after, now));
         self.woken.is_some()
+    }
+
+    /// Returns whether nothing is decided before the first samples. The answer to a wake call needs
+    /// none.
+    pub(super) fn awaits_samples(&self, config: &TargetConfig) -> bool {
+        !(self.decided || self.woken.is_some() && self.is_at_zero(config))
+    }
+
+    /// Returns whether the target is scaled and has no replica.
+    fn is_at_zero(&self, config: &TargetConfig) -> bool {
+        config.mode == Mode::Scale && self.view.scale.current == 0
     }
 }
 

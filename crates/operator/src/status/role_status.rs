@@ -86,20 +86,6 @@ impl RoleStatus {
         self.conditions.get(&ConditionType::ScaledToZero).is_some_and(|condition| condition.holds)
     }
 
-    /// Records a write that no step has reported: its time, where it is known, and whether it was
-    /// one to zero.
-    pub(crate) fn record_write(
-        &mut self,
-        at: Option<DateTime<Utc>>,
-        to_zero: Option<ConditionUpdate>,
-        generation: Option<i64>,
-    ) {
-        self.last_scale_time = self.last_scale_time.max(at);
-        if let Some(to_zero) = to_zero {
-            self.set(to_zero, generation, None);
-        }
-    }
-
     /// Records that a step ended before a decision: the update says why, `Ready` is False with the
     /// same reason, and `Stalled` is True if waiting does not help. `Paused` is as given, and
     /// nothing else changes.

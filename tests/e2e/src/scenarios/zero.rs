@@ -60,8 +60,6 @@ pub(super) async fn to_zero_and_back_by_a_query(stage: &Stage) -> Result<()> {
 /// A target that was scaled to zero just before the operator was killed comes back as from any
 /// other zero, although no status tells that it was scaled to zero.
 pub(super) async fn back_from_a_zero_that_no_status_tells(stage: &Stage) -> Result<()> {
-    // The status says within 5 s that the target is idle.
-    const AFTER: u64 = 2 * self::AFTER;
     let server = FakePrometheus::start().await?;
     let query = "gateway_queue";
     server.set(query, &[], 4.0);

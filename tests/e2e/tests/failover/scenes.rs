@@ -177,6 +177,7 @@ pub(crate) async fn call_to_the_copy_that_stands_by(stage: &Stage) -> Result<Str
     let woken = called.elapsed().as_secs_f64();
     copies.ensure_one_writer()?;
     stage.until_replicas("a", 0, SOON).await?;
+    stage.until_condition("a", "ScaledToZero", "True", "ScaledToZero").await?;
     copies.operator(holder).pause()?;
     wait::until("the call to be taken", SOON, call).await?;
     let called = Instant::now();

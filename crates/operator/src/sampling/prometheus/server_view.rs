@@ -26,9 +26,8 @@ use crate::sampling::{
     },
 };
 
-/// The time after a query's timeout in which its first result is still awaited. After a start with
-/// thousands of autoscalers it waits for its turn.
-const MARGIN: Duration = Duration::from_secs(30);
+/// The time after a query's timeout in which its result is still awaited.
+const MARGIN: Duration = Duration::from_secs(1);
 /// The explanation of a NaN that is the latest value of all series of a pod.
 const MARKER: &str = ", and so are all of its series there: the server marks the end of series so, \
                       because its latest scrape of the pod failed";

@@ -8,7 +8,8 @@ use std::{
 use chrono::{DateTime, Utc};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use llm_autoscaler_api::{
-    BillStatus, LLMAutoscalerStatus, MetricStatus, TargetStatus, conditions::ConditionType,
+    BillStatus, LLMAutoscalerStatus, MetricStatus, TargetStatus,
+    conditions::{ConditionType, Reason},
 };
 use llm_autoscaler_core::bill::BillRecord;
 use serde::Serialize;
@@ -73,7 +74,13 @@ pub(super) fn urgent(status: &LLMAutoscalerStatus) -> u64 {
         .targets
         .iter()
         .map(|target| {
-            (&target.uid, target.current_replicas, target.ready_replicas, target.desired_replicas)
+            // A zero that follows is known for the autoscaler's own by it.
+            let is_idle = target
+                .decision
+                .as_ref()
+                .is_some_and(|decision| decision.limited_by == Reason::NotIdleYet.as_str());
+            let sizes = (target.current_replicas, target.ready_replicas, target.desired_replicas);
+            (&target.uid, sizes, is_idle)
         })
         .collect();
     let sizes = (status.current_replicas, status.desired_replicas);
