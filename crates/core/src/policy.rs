@@ -248,6 +248,12 @@ impl Policy {
         self.to_zero.is_some() || self.metrics.iter().any(|metric| !metric.kind.is_from_replicas())
     }
 
+    /// Returns whether the target may be scaled to zero: no replica is required, and something can
+    /// scale it up again.
+    pub fn may_be_at_zero(&self) -> bool {
+        self.min_replicas == 0 && self.can_leave_zero()
+    }
+
     /// Returns the longest stabilization window of both directions.
     pub(crate) fn longest_window(&self) -> TimeDelta {
         match &self.behavior {

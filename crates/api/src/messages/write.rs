@@ -91,7 +91,6 @@ impl Step<'_> {
 
     fn scaled_to_zero(&self, replicas: i32) -> ConditionUpdate {
         let to_zero = self.decision.current > 0 && replicas == 0;
-        let may_be_zero = self.policy.min_replicas == 0 && self.policy.can_leave_zero();
-        scaled_to_zero(to_zero && may_be_zero)
+        scaled_to_zero(to_zero && self.policy.may_be_at_zero())
     }
 }

@@ -19,8 +19,8 @@ use crate::{
     metrics_api::recommendations::StepEntry,
     pace::Turn,
     reconcile::{
-        context::Context, earlier_call::last_wake_time, reported_step::ReportedStep, role::Role,
-        target_state::TargetState,
+        context::Context, reported_step::ReportedStep, role::Role, target_state::TargetState,
+        wake_call::last_wake_time,
     },
     status::{event_queue::EventQueue, warnings::Warnings, writer::StatusWriter},
     telemetry::{ConditionState, DecidedEntry, StateEntry},

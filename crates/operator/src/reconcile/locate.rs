@@ -16,10 +16,10 @@ use crate::{
         size_change::SizeChange,
     },
     reconcile::{
-        earlier_call::last_wake_time,
         role::Role,
         step::StepFailed,
         target_state::{Beginning, TargetState},
+        wake_call::last_wake_time,
     },
     scale::{
         error::TargetError,
@@ -251,15 +251,10 @@ impl Role {
 
     /// Makes up for the report of a write that was carried out.
     fn record_unreported_write(&mut self, size: i32, at: Option<DateTime<Utc>>) {
-        let to_zero = self.config.policy.settings.scale_to_zero;
-        let to_zero = to_zero.then(|| messages::scaled_to_zero(size == 0 && self.may_be_at_zero()));
-        self.status.record_write(at, to_zero, self.object.metadata.generation);
-    }
-
-    /// Returns whether the target may be at zero, from which something brings it back.
-    fn may_be_at_zero(&self) -> bool {
         let policy = &self.config.policy;
-        policy.min_replicas == 0 && policy.can_leave_zero()
+        let is_own_zero = size == 0 && policy.may_be_at_zero();
+        let to_zero = policy.settings.scale_to_zero.then(|| messages::scaled_to_zero(is_own_zero));
+        self.status.record_write(at, to_zero, self.object.metadata.generation);
     }
 
     /// Returns whether this autoscaler was about to scale the target to zero, by the status of
@@ -267,7 +262,7 @@ impl Role {
     /// because a scale of zero replicas has no field that could have an owner.
     fn was_going_to_zero(&self) -> bool {
         self.context.profile == Profile::Default
-            && self.may_be_at_zero()
+            && self.config.policy.may_be_at_zero()
             && !self.object.is_paused()
             && self.status.was_going_to_zero()
     }

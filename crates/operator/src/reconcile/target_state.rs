@@ -23,7 +23,7 @@ use crate::{
     pod_monitor::plan::MonitoredPods,
     reconcile::{
         billed_step::BilledStep,
-        earlier_call::{EarlierCall, WakeCall},
+        wake_call::{EarlierCall, WakeCall},
     },
     sampling::sources::{Sampling, Sources},
     scale::{error::TargetError, view::ScaleView},
@@ -123,7 +123,7 @@ impl TargetState {
         pods.manage_gates(config.mode == Mode::Scale);
         let replicas = Replicas::of(&pods.members(), &config.groupings);
         let before = before.filter(|before| before.view.uid == view.uid);
-        let is_at_zero = config.mode == Mode::Scale && view.scale.current == 0;
+        let is_at_zero = is_at_zero(config, &view);
         let call = woken.map(|at| EarlierCall { at, scaled, is_at_zero });
         let woken = match &before {
             Some(before) => before.woken,
@@ -350,7 +350,7 @@ impl TargetState {
     /// Returns whether a wake call keeps the target from zero, and forgets one that does not any
     /// more.
     pub(super) fn observe_wake_call(&mut self, config: &TargetConfig, now: Monotonic) -> bool {
-        let is_answered = self.decided && !self.is_at_zero(config);
+        let is_answered = self.decided && !is_at_zero(config, &self.view);
         let call = self.woken.zip(awake(config));
         self.woken = call.and_then(|(call, after)| call.observe(is_answered, after, now));
         self.woken.is_some()
@@ -359,13 +359,13 @@ impl TargetState {
     /// Returns whether nothing is decided before the first samples. The answer to a wake call needs
     /// none.
     pub(super) fn awaits_samples(&self, config: &TargetConfig) -> bool {
-        !(self.decided || self.woken.is_some() && self.is_at_zero(config))
+        !(self.decided || self.woken.is_some() && is_at_zero(config, &self.view))
     }
+}
 
-    /// Returns whether the target is scaled and has no replica.
-    fn is_at_zero(&self, config: &TargetConfig) -> bool {
-        config.mode == Mode::Scale && self.view.scale.current == 0
-    }
+/// Returns whether a target is scaled and has no replica.
+fn is_at_zero(config: &TargetConfig, view: &ScaleView) -> bool {
+    config.mode == Mode::Scale && view.scale.current == 0
 }
 
 /// The time for which a wake call keeps a target from zero.

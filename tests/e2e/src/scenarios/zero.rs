@@ -9,12 +9,26 @@ use kube::{
 };
 use llm_autoscaler_api::{LLMAutoscaler, managers};
 use llm_autoscaler_testbed::{FakePrometheus, Page, http_client, wait};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{Stage, stage::SOON};
 
 /// The idle time in seconds before the last replica is removed.
 const AFTER: u64 = 6;
+
+/// The spec of an autoscaler that goes to zero and back by a query about the gateway.
+fn spec_of_query(query: &str, url: &str, interval: u64) -> Value {
+    json!({
+        "minReplicas": 0, "scaleToZero": {"afterSeconds": AFTER},
+        "metrics": [{
+            "name": "gateway",
+            "query": query,
+            "target": {"type": "AverageValue", "averageValue": "5"},
+        }],
+        "sources": [{"prometheus": {"url": url, "intervalSeconds": interval}}],
+        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
+    })
+}
 
 /// The last replica is removed after a time without load; a Prometheus query about the gateway
 /// brings it back.
@@ -23,18 +37,7 @@ pub(super) async fn to_zero_and_back_by_a_query(stage: &Stage) -> Result<()> {
     let query = "gateway_queue";
     server.set(query, &[], 11.0);
     stage.engine("a", 1).await?;
-    let spec = |interval: u64| {
-        json!({
-            "minReplicas": 0, "scaleToZero": {"afterSeconds": AFTER},
-            "metrics": [{
-                "name": "gateway",
-                "query": query,
-                "target": {"type": "AverageValue", "averageValue": "5"},
-            }],
-            "sources": [{"prometheus": {"url": server.url(), "intervalSeconds": interval}}],
-            "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
-        })
-    };
+    let spec = |interval: u64| spec_of_query(query, &server.url(), interval);
     stage.autoscaler("a", spec(1)).await?;
     stage.until_replicas("a", 3, SOON).await?;
 
@@ -64,17 +67,7 @@ pub(super) async fn back_from_a_zero_that_no_status_tells(stage: &Stage) -> Resu
     let query = "gateway_queue";
     server.set(query, &[], 4.0);
     stage.engine("a", 1).await?;
-    let spec = json!({
-        "minReplicas": 0, "scaleToZero": {"afterSeconds": AFTER},
-        "metrics": [{
-            "name": "gateway",
-            "query": query,
-            "target": {"type": "AverageValue", "averageValue": "5"},
-        }],
-        "sources": [{"prometheus": {"url": server.url(), "intervalSeconds": 1}}],
-        "behavior": {"scaleDown": {"stabilizationWindowSeconds": 0}},
-    });
-    stage.autoscaler("a", spec).await?;
+    stage.autoscaler("a", spec_of_query(query, &server.url(), 1)).await?;
     stage.until_condition("a", "ScalingActive", "True", "ValidMetricFound").await?;
     server.set(query, &[], 0.0);
     stage.until_condition("a", "ScalingLimited", "True", "NotIdleYet").await?;

@@ -60,8 +60,9 @@ fn hash(parts: &impl Serialize) -> u64 {
     input.0.finish()
 }
 
-/// Returns the hash of the parts that are written as soon as they change: sizes, and which
-/// conditions hold. Conditions that may change with a single missed scrape are left out.
+/// Returns the hash of the parts that are written as soon as they change: sizes, whether zero is
+/// next, and which conditions hold. Conditions that may change with a single missed scrape are left
+/// out.
 pub(super) fn urgent(status: &LLMAutoscalerStatus) -> u64 {
     let swings = |condition: &Condition| {
         [ConditionType::SamplesComplete, ConditionType::ScalingLimited]

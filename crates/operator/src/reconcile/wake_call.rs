@@ -1,4 +1,5 @@
-//! Wake calls that came before this process served their target.
+//! Wake calls of one target: until when each counts, also one that came before this process served
+//! the target.
 
 use std::time::Duration;
 
@@ -102,6 +103,7 @@ mod tests {
             assert_eq!(counts_from(called, scaled, is_at_zero), expected, "{case}");
         }
     }
+
     #[test]
     fn a_call_keeps_the_target_from_zero_from_its_answer_on() {
         let at = |second| Monotonic(Duration::from_secs(second));
